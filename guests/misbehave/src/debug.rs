@@ -1,0 +1,136 @@
+//! Single steps, breakpoints and watchpoints reach the guest, and after the right instruction.
+#![allow(unsafe_code)] // steps through instructions written out here
+
+use core::arch::{asm, global_asm};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use guest_rt::cpu;
+use guest_rt::trap::{BP, DB, Frame, catch, set_hook};
+
+use crate::report::{End, Hex, Report};
+
+/// DR6: the single step.
+const SINGLE_STEP: u64 = 1 << 14;
+/// DR6 bits that say which condition was met.
+const CONDITIONS: u64 = 0xe00f;
+
+static STEPS: AtomicU64 = AtomicU64::new(0);
+static CONDITION: AtomicU64 = AtomicU64::new(0);
+
+// What is stepped through: ordinary instructions, and such as a hypervisor executes in the guest's stead.
+global_asm!(
+    r#"
+    .section .text.stepped, "ax"
+    .code64
+    .globl stepped_plain, stepped_intercepted
+stepped_plain:
+    pushfq
+    or qword ptr [rsp], 0x100
+    popfq
+    nop
+    inc eax
+    xor eax, eax
+    pushfq
+    and qword ptr [rsp], 0xfffffffffffffeff
+    popfq
+    ret
+stepped_intercepted:
+    push rbx
+    pushfq
+    or qword ptr [rsp], 0x100
+    popfq
+    xor eax, eax
+    cpuid
+    mov edx, 0x80
+    out dx, al
+    in al, dx
+    mov rax, cr3
+    mov cr3, rax
+    pushfq
+    and qword ptr [rsp], 0xfffffffffffffeff
+    popfq
+    pop rbx
+    ret
+"#
+);
+
+unsafe extern "C" {
+    fn stepped_plain();
+    fn stepped_intercepted();
+}
+
+/// Notes the trap; an instruction breakpoint is stepped over by the resume flag (APM vol. 2, 13.1.4).
+fn on_debug(frame: &mut Frame) -> bool {
+    const RESUME: u64 = 1 << 16;
+    if frame.vector() != DB {
+        return false;
+    }
+    STEPS.fetch_add(1, Relaxed);
+    CONDITION.store(cpu::dr6() & CONDITIONS, Relaxed);
+    cpu::set_dr6(0xffff_0ff0);
+    frame.rflags |= RESUME;
+    true
+}
+
+/// The number of #DB while `action` ran.
+fn debug_traps(action: impl FnOnce()) -> u64 {
+    STEPS.store(0, Relaxed);
+    CONDITION.store(0, Relaxed);
+    action();
+    STEPS.load(Relaxed)
+}
+
+/// TF, INT3, and the debug registers.
+pub fn debug_trap(report: &mut Report) {
+    set_hook(Some(on_debug));
+    // SAFETY: keeps to the calling convention.
+    let steps = debug_traps(|| unsafe { stepped_plain() });
+    report.is("single steps", steps, 6);
+    report.is(
+        "DR6 conditions",
+        Hex(CONDITION.load(Relaxed)),
+        Hex(SINGLE_STEP),
+    );
+    // SAFETY: as above; it reads and writes port 0x80, which nobody minds, and loads CR3 with what it holds.
+    let steps = debug_traps(|| unsafe { stepped_intercepted() });
+    report.is("single steps over CPUID, OUT, IN and a CR3 load", steps, 10);
+    breakpoints(report);
+    set_hook(None);
+    int3(report);
+}
+
+fn breakpoints(report: &mut Report) {
+    let target = stepped_plain as *const () as u64 + 1;
+    cpu::set_dr0(target);
+    cpu::set_dr7(0x401); // breakpoint 0, local, on execution
+    // SAFETY: keeps to the calling convention.
+    let traps = debug_traps(|| unsafe { stepped_plain() });
+    report.is("traps with a breakpoint and single steps", traps, 7);
+    let word = AtomicU64::new(0);
+    cpu::set_dr0(word.as_ptr() as u64);
+    cpu::set_dr7(0xd_0401); // breakpoint 0, local, on a write of four bytes
+    let traps = debug_traps(|| {
+        word.load(Relaxed);
+        // SAFETY: writes `word`.
+        unsafe { asm!("mov dword ptr [{}], 1", in(reg) word.as_ptr(), options(nostack)) };
+    });
+    report.is("traps at a watched word", traps, 1);
+    report.is("DR6 conditions at it", Hex(CONDITION.load(Relaxed)), Hex(1));
+    report.holds("DR0 reads back", cpu::dr0() == word.as_ptr() as u64);
+    cpu::set_dr7(0x400);
+}
+
+fn int3(report: &mut Report) {
+    let mut at = 0u64;
+    let outcome = catch(|| {
+        // SAFETY: the breakpoint ends the closure; `at` is written before it.
+        unsafe {
+            asm!("lea {0}, [rip + 2f]", "mov qword ptr [{1}], {0}", "int3", "2:", out(reg) _, in(reg) &raw mut at)
+        };
+    });
+    report.is("INT3", End::from(outcome), End::Fault(BP, 0));
+    report.holds(
+        "its RIP is behind the instruction",
+        outcome.is_err_and(|trap| trap.rip == at),
+    );
+}

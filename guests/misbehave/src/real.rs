@@ -1,0 +1,170 @@
+//! Back to real mode: paging off, protection off, 16-bit code that prints, calls an interrupt vector and uses segments;
+//! then all the way up again.
+#![allow(unsafe_code)] // mode switches; writes to the first KiB
+
+use core::arch::global_asm;
+
+use guest_rt::cpu::{self, cr};
+use guest_rt::legacy::{Excursion, call};
+
+use crate::report::Report;
+
+/// Where the 16-bit code is copied to, below 64 KiB.
+const LOW: u64 = 0x8000;
+/// The interrupt that the 16-bit code raises.
+const VECTOR: u64 = 0x60;
+
+// `real_down` is the excursion's 32-bit function: it enters 16-bit protected mode at the copy, which clears PE.
+// In real mode the code prints "misbehave real-mode: " and what it found: 'i' from the interrupt handler, 's' if a
+// segment's base is 16 times its value, 's' again if an offset wraps at 64 KiB.
+global_asm!(
+    r#"
+    .section .text.real, "ax"
+    .code32
+    .globl real_down, real_code, real_code_end, real_handler
+real_down:
+    mov dword ptr [real_stack], esp
+    sidt [real_idt]
+    lidt [real_ivt]
+    mov eax, 0x40
+    mov ds, eax
+    mov es, eax
+    mov ss, eax
+    push 0x38
+    push {low}
+    retf
+real_up:
+    mov eax, 0x10
+    mov ss, eax
+    mov eax, 0x23
+    mov ds, eax
+    mov es, eax
+    mov esp, dword ptr [real_stack]
+    lidt [real_idt]
+    ret
+
+    .code16
+real_code:
+    mov eax, cr0
+    and al, 0xfe
+    mov cr0, eax
+    .byte 0xea // jmp 0:imm16
+    .word real_flat - real_code + {low}, 0
+real_flat:
+    xor ax, ax
+    mov ds, ax
+    mov es, ax
+    mov ss, ax
+    mov sp, 0x7c00
+    .byte 0xbe // mov si, imm16
+    .word real_text - real_code + {low}
+2:  lodsb
+    test al, al
+    jz 3f
+    call real_print
+    jmp 2b
+3:  int 0x60
+    call real_print
+    mov ax, 0x0123
+    mov es, ax
+    mov byte ptr es:[0x10], 's'
+    mov al, byte ptr [0x1240]
+    call real_print
+    mov bx, 0xffff
+    mov al, byte ptr [bx + 0x1241]
+    call real_print
+    mov al, 0x0a
+    call real_print
+    mov eax, cr0
+    or al, 1
+    mov cr0, eax
+    .byte 0x66, 0xea // jmp 0x18:imm32
+    .long real_up
+    .word 0x18
+real_print:
+    mov ah, al
+    mov dx, 0x3fd
+2:  in al, dx
+    test al, 0x20
+    jz 2b
+    mov al, ah
+    mov dx, 0x3f8
+    out dx, al
+    ret
+real_handler:
+    mov al, 'i'
+    iret
+real_text:
+    .asciz "misbehave real-mode: "
+real_code_end:
+    .code64
+
+    .section .data.real, "aw"
+    .balign 4
+real_ivt:
+    .word 0x3ff
+    .long 0
+real_idt:
+    .word 0
+    .long 0
+real_stack:
+    .long 0
+"#,
+    low = const LOW,
+);
+
+unsafe extern "C" {
+    fn real_down();
+    fn real_code();
+    fn real_code_end();
+    fn real_handler();
+}
+
+/// Goes there twice, and checks that long mode is as it was.
+pub fn real_mode(report: &mut Report) {
+    let code = real_code as *const () as u64;
+    let length = real_code_end as *const () as u64 - code;
+    let handler = (real_handler as *const () as u64 - code + LOW) as u32;
+    let before = [
+        cpu::cr0(),
+        cpu::cr3(),
+        cpu::cr4(),
+        cpu::rdmsr(cpu::msr::EFER),
+    ];
+    // SAFETY: the first 64 KiB is memory that neither loader nor image uses; the vector table is the firmware's, whose
+    // services this guest does not call.
+    unsafe {
+        for i in 0..length {
+            ((LOW + i) as *mut u8)
+                .write_volatile((code as *const u8).wrapping_add(i as usize).read());
+        }
+        ((4 * VECTOR) as *mut u32).write_volatile(handler);
+    }
+    let excursion = Excursion {
+        target: real_down as *const () as u32,
+        cr0: (cpu::cr0() & !cr::PG) as u32,
+        cr3: 0,
+        cr4: 0,
+        argument: 0,
+    };
+    for _ in 0..2 {
+        // SAFETY: the code comes back with the stack and segments it got.
+        unsafe { call(&excursion) };
+    }
+    report.holds(
+        "long mode again",
+        before
+            == [
+                cpu::cr0(),
+                cpu::cr3(),
+                cpu::cr4(),
+                cpu::rdmsr(cpu::msr::EFER),
+            ],
+    );
+    // SAFETY: the byte that the 16-bit code wrote.
+    report.is(
+        "its byte",
+        unsafe { (0x1240 as *const u8).read_volatile() },
+        b's',
+    );
+}

@@ -1,0 +1,401 @@
+//! Capabilities: what one can name, as a value, and its two-word form in a slot.
+
+use crate::mem::{Page, Ref};
+use crate::object::*;
+use sel4_abi::{Rights, object};
+
+/// Which kind of address space a frame or table is mapped in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum SpaceKind {
+    /// A user program's.
+    Host,
+    /// A guest-physical space.
+    Guest,
+}
+
+/// Where a frame or paging structure is mapped.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapping {
+    /// The space's ASID, never 0.
+    pub asid: u16,
+    /// User address or guest-physical address.
+    pub address: u64,
+    /// Which kind of space.
+    pub kind: SpaceKind,
+}
+
+/// What a destroyed container was.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ZombieKind {
+    /// A TCB's five slots.
+    Tcb,
+    /// A CNode's 2^radix slots.
+    CNode {
+        /// Its radix.
+        radix: u8,
+    },
+}
+
+/// A capability.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(missing_docs)] // the fields are what seL4's documentation calls by these names
+pub enum Cap {
+    Null,
+    Untyped { base: u64, bits: u8, device: bool, dirty: bool, free: u64 },
+    Endpoint { object: Ref<Endpoint>, badge: u64, rights: Rights },
+    Notification { object: Ref<Notification>, badge: u64, rights: Rights },
+    Reply { object: Ref<Reply>, grant: bool },
+    CNode { object: u64, radix: u8, guard_size: u8, guard: u64 },
+    Tcb { object: Ref<Tcb> },
+    SchedContext { object: Ref<SchedContext>, bits: u8 },
+    SchedControl,
+    IrqControl,
+    IrqHandler { irq: u8 },
+    IoPortControl,
+    IoPort { first: u16, last: u16 },
+    DomainSet,
+    AsidControl,
+    AsidPool { object: Ref<AsidPool>, base: u16 },
+    /// `size`: 0 4 KiB, 1 2 MiB, 2 1 GiB. `rights`: bit 0 write, bit 1 read.
+    Frame { base: u64, size: u8, device: bool, rights: u8, mapping: Option<Mapping> },
+    /// A paging structure of `level` 1..=4; for level 4 the mapping's ASID is the space's own, address 0.
+    Table { object: Ref<Page>, level: u8, kind: SpaceKind, mapping: Option<Mapping> },
+    Vcpu { object: Ref<Vcpu>, rights: Rights },
+    ShadowPool { object: Ref<ShadowPool>, bits: u8 },
+    Zombie { object: u64, kind: ZombieKind, count: u64 },
+}
+
+const ADDRESS: u64 = (1 << 48) - 1;
+
+fn mapping_word(mapping: Option<Mapping>) -> (u64, u64) {
+    match mapping {
+        None => (0, 0),
+        Some(m) => (u64::from(m.kind == SpaceKind::Guest), u64::from(m.asid) << 48 | m.address),
+    }
+}
+
+fn mapping_of(guest: bool, word: u64) -> Option<Mapping> {
+    let asid = (word >> 48) as u16;
+    let kind = if guest { SpaceKind::Guest } else { SpaceKind::Host };
+    (asid != 0).then_some(Mapping { asid, address: word & ADDRESS, kind })
+}
+
+impl Cap {
+    /// The two words kept in a slot: tag in bits 63..59 of the first, 11 bits of detail below, 48 bits of address.
+    #[must_use]
+    pub fn encode(self) -> (u64, u64) {
+        let pack = |tag: u64, detail: u64, address: u64| tag << 59 | detail << 48 | address;
+        match self {
+            Self::Null => (0, 0),
+            Self::Untyped { base, bits, device, dirty, free } => {
+                (pack(1, u64::from(bits) | u64::from(device) << 6 | u64::from(dirty) << 7, base), free)
+            }
+            Self::Endpoint { object, badge, rights } => (pack(2, rights.bits(), object.bits()), badge),
+            Self::Notification { object, badge, rights } => (pack(3, rights.bits(), object.bits()), badge),
+            Self::Reply { object, grant } => (pack(4, u64::from(grant), object.bits()), 0),
+            Self::CNode { object, radix, guard_size, guard } => {
+                (pack(5, u64::from(radix), object | u64::from(guard_size)), guard)
+            }
+            Self::Tcb { object } => (pack(6, 0, object.bits()), 0),
+            Self::SchedContext { object, bits } => (pack(7, u64::from(bits), object.bits()), 0),
+            Self::SchedControl => (pack(8, 0, 0), 0),
+            Self::IrqControl => (pack(9, 0, 0), 0),
+            Self::IrqHandler { irq } => (pack(10, 0, u64::from(irq)), 0),
+            Self::IoPortControl => (pack(11, 0, 0), 0),
+            Self::IoPort { first, last } => (pack(12, 0, u64::from(first) | u64::from(last) << 16), 0),
+            Self::DomainSet => (pack(13, 0, 0), 0),
+            Self::AsidControl => (pack(14, 0, 0), 0),
+            Self::AsidPool { object, base } => (pack(15, 0, object.bits()), u64::from(base)),
+            Self::Frame { base, size, device, rights, mapping } => {
+                let (guest, word) = mapping_word(mapping);
+                let detail = u64::from(size) | u64::from(device) << 2 | u64::from(rights) << 3 | guest << 5;
+                (pack(16, detail, base), word)
+            }
+            Self::Table { object, level, kind, mapping } => {
+                let (_, word) = mapping_word(mapping);
+                let detail = u64::from(level) | u64::from(kind == SpaceKind::Guest) << 5;
+                (pack(17, detail, object.bits()), word)
+            }
+            Self::Vcpu { object, rights } => (pack(18, rights.bits(), object.bits()), 0),
+            Self::ShadowPool { object, bits } => (pack(19, u64::from(bits), object.bits()), 0),
+            Self::Zombie { object, kind, count } => {
+                let detail = match kind {
+                    ZombieKind::Tcb => 0,
+                    ZombieKind::CNode { radix } => u64::from(radix),
+                };
+                (pack(20, detail, object), count)
+            }
+        }
+    }
+
+    /// The capability in a slot's two words.
+    #[must_use]
+    pub fn decode(first: u64, second: u64) -> Self {
+        let detail = (first >> 48) & 0x7ff;
+        let address = first & ADDRESS;
+        let rights = Rights::new(detail);
+        match first >> 59 {
+            1 => Self::Untyped {
+                base: address,
+                bits: (detail & 63) as u8,
+                device: detail & 64 != 0,
+                dirty: detail & 128 != 0,
+                free: second,
+            },
+            2 => Self::Endpoint { object: Ref::at(address), badge: second, rights },
+            3 => Self::Notification { object: Ref::at(address), badge: second, rights },
+            4 => Self::Reply { object: Ref::at(address), grant: detail != 0 },
+            5 => Self::CNode {
+                object: address & !63,
+                radix: detail as u8,
+                guard_size: (address & 63) as u8,
+                guard: second,
+            },
+            6 => Self::Tcb { object: Ref::at(address) },
+            7 => Self::SchedContext { object: Ref::at(address), bits: detail as u8 },
+            8 => Self::SchedControl,
+            9 => Self::IrqControl,
+            10 => Self::IrqHandler { irq: address as u8 },
+            11 => Self::IoPortControl,
+            12 => Self::IoPort { first: address as u16, last: (address >> 16) as u16 },
+            13 => Self::DomainSet,
+            14 => Self::AsidControl,
+            15 => Self::AsidPool { object: Ref::at(address), base: second as u16 },
+            16 => Self::Frame {
+                base: address,
+                size: (detail & 3) as u8,
+                device: detail & 4 != 0,
+                rights: (detail >> 3 & 3) as u8,
+                mapping: mapping_of(detail & 32 != 0, second),
+            },
+            17 => Self::Table {
+                object: Ref::at(address),
+                level: (detail & 7) as u8,
+                kind: if detail & 32 != 0 { SpaceKind::Guest } else { SpaceKind::Host },
+                mapping: mapping_of(detail & 32 != 0, second),
+            },
+            18 => Self::Vcpu { object: Ref::at(address), rights },
+            19 => Self::ShadowPool { object: Ref::at(address), bits: detail as u8 },
+            20 => Self::Zombie {
+                object: address,
+                kind: if detail == 0 { ZombieKind::Tcb } else { ZombieKind::CNode { radix: detail as u8 } },
+                count: second,
+            },
+            _ => Self::Null,
+        }
+    }
+
+    /// Whether the slot is free.
+    #[must_use]
+    pub fn is_null(self) -> bool {
+        self == Self::Null
+    }
+
+    /// The physical memory the capability's object occupies, `None` for objects without memory.
+    #[must_use]
+    pub fn extent(self) -> Option<(u64, u64)> {
+        let sized = |base: u64, bits: u64| Some((base, base + (1 << bits)));
+        match self {
+            Self::Untyped { base, bits, .. } => sized(base, u64::from(bits)),
+            Self::Endpoint { object, .. } => sized(object.bits(), object::ENDPOINT_BITS),
+            Self::Notification { object, .. } => sized(object.bits(), object::NOTIFICATION_BITS),
+            Self::Reply { object, .. } => sized(object.bits(), object::REPLY_BITS),
+            Self::CNode { object, radix, .. } => sized(object, u64::from(radix) + object::SLOT_BITS),
+            Self::Tcb { object } => sized(object.bits(), object::TCB_BITS),
+            Self::SchedContext { object, bits } => sized(object.bits(), u64::from(bits)),
+            Self::AsidPool { object, .. } => sized(object.bits(), 12),
+            Self::Frame { base, size, .. } => sized(base, frame_bits(size)),
+            Self::Table { object, .. } => sized(object.bits(), 12),
+            Self::Vcpu { object, .. } => sized(object.bits(), object::VCPU_BITS),
+            Self::ShadowPool { object, bits } => sized(object.bits(), u64::from(bits) + 12),
+            Self::Zombie { object, kind, .. } => match kind {
+                ZombieKind::Tcb => sized(object, object::TCB_BITS),
+                ZombieKind::CNode { radix } => sized(object, u64::from(radix) + object::SLOT_BITS),
+            },
+            _ => None,
+        }
+    }
+
+    /// Whether `other` lies in the region this capability covers: the parent test's first half (facts sheet 3.3).
+    #[must_use]
+    pub fn covers(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Untyped { .. }, _) => match (self.extent(), other.extent()) {
+                (Some((start, end)), Some((low, high))) => start <= low && high <= end,
+                _ => false,
+            },
+            (Self::Frame { .. }, Self::Frame { .. }) => match (self.extent(), other.extent()) {
+                (Some((start, end)), Some((low, high))) => start <= low && high <= end,
+                _ => false,
+            },
+            (Self::IrqControl, Self::IrqControl | Self::IrqHandler { .. }) => true,
+            (Self::IoPortControl, Self::IoPortControl | Self::IoPort { .. }) => true,
+            _ => self.same_object(other),
+        }
+    }
+
+    /// Whether both name the same object, rights, badges and mappings aside.
+    #[must_use]
+    pub fn same_object(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Endpoint { object: a, .. }, Self::Endpoint { object: b, .. }) => a == b,
+            (Self::Notification { object: a, .. }, Self::Notification { object: b, .. }) => a == b,
+            (Self::Reply { object: a, .. }, Self::Reply { object: b, .. }) => a == b,
+            (Self::CNode { object: a, .. }, Self::CNode { object: b, .. }) => a == b,
+            (Self::Tcb { object: a }, Self::Tcb { object: b }) => a == b,
+            (Self::SchedContext { object: a, .. }, Self::SchedContext { object: b, .. }) => a == b,
+            (Self::IrqHandler { irq: a }, Self::IrqHandler { irq: b }) => a == b,
+            (Self::IoPort { first: a, last: b }, Self::IoPort { first: c, last: d }) => (a, b) == (c, d),
+            (Self::SchedControl, Self::SchedControl)
+            | (Self::DomainSet, Self::DomainSet)
+            | (Self::AsidControl, Self::AsidControl) => true,
+            (Self::AsidPool { object: a, .. }, Self::AsidPool { object: b, .. }) => a == b,
+            (Self::Frame { base: a, size: x, .. }, Self::Frame { base: b, size: y, .. }) => (a, x) == (b, y),
+            (Self::Table { object: a, level: x, .. }, Self::Table { object: b, level: y, .. }) => (a, x) == (b, y),
+            (Self::Vcpu { object: a, .. }, Self::Vcpu { object: b, .. }) => a == b,
+            (Self::ShadowPool { object: a, .. }, Self::ShadowPool { object: b, .. }) => a == b,
+            (Self::Zombie { object: a, kind: x, .. }, Self::Zombie { object: b, kind: y, .. }) => (a, x) == (b, y),
+            // A zombie stands for the container it was made of.
+            (Self::Zombie { object: a, kind: ZombieKind::CNode { .. }, .. }, Self::CNode { object: b, .. })
+            | (Self::CNode { object: a, .. }, Self::Zombie { object: b, kind: ZombieKind::CNode { .. }, .. }) => a == b,
+            (Self::Zombie { object: a, kind: ZombieKind::Tcb, .. }, Self::Tcb { object: b })
+            | (Self::Tcb { object: b }, Self::Zombie { object: a, kind: ZombieKind::Tcb, .. }) => a == b.bits(),
+            _ => false,
+        }
+    }
+
+    /// The capability with its rights cut down to `mask`; kinds without rights are unchanged (facts sheet 3.1).
+    #[must_use]
+    pub fn masked(self, mask: Rights) -> Self {
+        match self {
+            Self::Endpoint { object, badge, rights } => Self::Endpoint { object, badge, rights: rights.mask(mask) },
+            Self::Notification { object, badge, rights } => {
+                Self::Notification { object, badge, rights: rights.mask(mask) }
+            }
+            Self::Reply { object, grant } => Self::Reply { object, grant: grant && mask.has(Rights::GRANT) },
+            Self::Frame { base, size, device, rights, mapping } => {
+                let rights = frame_rights(rights & mask.bits() as u8);
+                Self::Frame { base, size, device, rights, mapping }
+            }
+            Self::Vcpu { object, rights } => Self::Vcpu { object, rights: rights.mask(mask) },
+            other => other,
+        }
+    }
+
+    /// The capability with badge or CNode guard data applied, or `Null` where that is not possible.
+    /// `preserve`: Mutate semantics, which never give a badge.
+    #[must_use]
+    pub fn with_data(self, data: u64, preserve: bool) -> Self {
+        match self {
+            Self::Endpoint { object, badge: 0, rights } if !preserve => Self::Endpoint { object, badge: data, rights },
+            Self::Notification { object, badge: 0, rights } if !preserve => {
+                Self::Notification { object, badge: data, rights }
+            }
+            Self::Endpoint { .. } | Self::Notification { .. } => Self::Null,
+            Self::CNode { object, radix, .. } => {
+                let guard_size = (data & 63) as u8;
+                if u32::from(guard_size) + u32::from(radix) > 64 {
+                    return Self::Null;
+                }
+                let guard = if guard_size == 0 { 0 } else { (data >> 6) & (u64::MAX >> (64 - guard_size)) };
+                Self::CNode { object, radix, guard_size, guard }
+            }
+            other => other,
+        }
+    }
+
+    /// The type number `DebugCapIdentify` answers.
+    #[must_use]
+    pub fn identify(self) -> u64 {
+        match self {
+            Self::Null => 0,
+            Self::Untyped { .. } => 2,
+            Self::Endpoint { .. } => 4,
+            Self::Notification { .. } => 6,
+            Self::Reply { .. } => 8,
+            Self::CNode { .. } => 10,
+            Self::Tcb { .. } => 12,
+            Self::IrqControl => 14,
+            Self::IrqHandler { .. } => 16,
+            Self::Zombie { .. } => 18,
+            Self::DomainSet => 20,
+            Self::SchedContext { .. } => 22,
+            Self::SchedControl => 24,
+            Self::Frame { .. } => 1,
+            Self::Table { level: 1, .. } => 3,
+            Self::Table { level: 2, .. } => 5,
+            Self::Table { level: 3, .. } => 7,
+            Self::Table { .. } => 9,
+            Self::AsidControl => 11,
+            Self::AsidPool { .. } => 13,
+            Self::IoPort { .. } => 19,
+            Self::IoPortControl => 31,
+            Self::Vcpu { .. } => 33,
+            Self::ShadowPool { .. } => 35,
+        }
+    }
+}
+
+/// log2 of the bytes of a frame of `size` 0, 1, 2.
+#[must_use]
+pub fn frame_bits(size: u8) -> u64 {
+    [12, 21, 30][usize::from(size.min(2))]
+}
+
+/// Frame rights that exist: read-write, read-only, or neither; write alone is not available.
+#[must_use]
+pub fn frame_rights(bits: u8) -> u8 {
+    match bits & 3 {
+        3 => 3,
+        2 => 2,
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cap_survives_its_slot_form() {
+        let mapping = Some(Mapping { asid: 4095, address: 0x7fff_ffff_f000, kind: SpaceKind::Guest });
+        let host = Some(Mapping { asid: 1, address: 0x20_0000, kind: SpaceKind::Host });
+        let all = [
+            Cap::Null,
+            Cap::Untyped { base: 0x1000, bits: 47, device: true, dirty: true, free: 1 << 43 },
+            Cap::Endpoint { object: Ref::at(0x10), badge: !0, rights: Rights::ALL },
+            Cap::Notification { object: Ref::at(0x40), badge: 5, rights: Rights::new(3) },
+            Cap::Reply { object: Ref::at(0x20), grant: true },
+            Cap::CNode { object: 0x40, radix: 16, guard_size: 48, guard: (1 << 48) - 1 },
+            Cap::Tcb { object: Ref::at(0x800) },
+            Cap::SchedContext { object: Ref::at(0x80), bits: 9 },
+            Cap::SchedControl,
+            Cap::IrqControl,
+            Cap::IrqHandler { irq: 107 },
+            Cap::IoPortControl,
+            Cap::IoPort { first: 0x3f8, last: 0xffff },
+            Cap::DomainSet,
+            Cap::AsidControl,
+            Cap::AsidPool { object: Ref::at(0x1000), base: 512 },
+            Cap::Frame { base: 0x20_0000, size: 1, device: true, rights: 3, mapping },
+            Cap::Frame { base: 0x20_0000, size: 0, device: false, rights: 2, mapping: None },
+            Cap::Table { object: Ref::at(0x3000), level: 4, kind: SpaceKind::Host, mapping: host },
+            Cap::Table { object: Ref::at(0x3000), level: 1, kind: SpaceKind::Guest, mapping: None },
+            Cap::Vcpu { object: Ref::at(0x2000), rights: Rights::new(4) },
+            Cap::ShadowPool { object: Ref::at(0x8000), bits: 10 },
+            Cap::Zombie { object: 0x800, kind: ZombieKind::Tcb, count: 5 },
+            Cap::Zombie { object: 0x800, kind: ZombieKind::CNode { radix: 3 }, count: 8 },
+        ];
+        for cap in all {
+            let (first, second) = cap.encode();
+            assert_eq!(Cap::decode(first, second), cap);
+        }
+    }
+
+    #[test]
+    fn guards_that_do_not_fit_give_no_cap() {
+        let cap = Cap::CNode { object: 0x40, radix: 16, guard_size: 0, guard: 0 };
+        assert!(cap.with_data(49, false).is_null());
+        assert!(!cap.with_data(48, false).is_null());
+    }
+}

@@ -1,0 +1,61 @@
+//! A thread's saved user registers, in the order of seL4's `UserContext` so that ReadRegisters is a copy.
+
+use core::cell::Cell;
+
+/// How the thread last entered the kernel: decides the way back.
+pub mod entry {
+    /// By SYSCALL: rcx and r11 are free, the way back is SYSRET.
+    pub const SYSCALL: u64 = 1;
+    /// By an interrupt or exception, or its registers were written: the way back is IRET.
+    pub const FULL: u64 = 0;
+}
+
+/// Saved registers; the entry code writes and reads them at these offsets (8 bytes a word).
+#[repr(C)]
+#[derive(Default)]
+#[allow(missing_docs)] // names are the registers'
+pub struct UserContext {
+    pub rip: Cell<u64>,
+    pub rsp: Cell<u64>,
+    pub rflags: Cell<u64>,
+    pub rax: Cell<u64>,
+    pub rbx: Cell<u64>,
+    pub rcx: Cell<u64>,
+    pub rdx: Cell<u64>,
+    pub rsi: Cell<u64>,
+    pub rdi: Cell<u64>,
+    pub rbp: Cell<u64>,
+    pub r8: Cell<u64>,
+    pub r9: Cell<u64>,
+    pub r10: Cell<u64>,
+    pub r11: Cell<u64>,
+    pub r12: Cell<u64>,
+    pub r13: Cell<u64>,
+    pub r14: Cell<u64>,
+    pub r15: Cell<u64>,
+    pub fs_base: Cell<u64>,
+    pub gs_base: Cell<u64>,
+    /// One of [`entry`].
+    pub entered_by: Cell<u64>,
+}
+
+/// Registers of a guest that VMRUN does not move, at offsets of 8 bytes a word. RAX and RSP live in the VMCB.
+#[repr(C)]
+#[derive(Default)]
+#[allow(missing_docs)] // names are the registers'
+pub struct GuestRegisters {
+    pub rbx: Cell<u64>,
+    pub rcx: Cell<u64>,
+    pub rdx: Cell<u64>,
+    pub rsi: Cell<u64>,
+    pub rdi: Cell<u64>,
+    pub rbp: Cell<u64>,
+    pub r8: Cell<u64>,
+    pub r9: Cell<u64>,
+    pub r10: Cell<u64>,
+    pub r11: Cell<u64>,
+    pub r12: Cell<u64>,
+    pub r13: Cell<u64>,
+    pub r14: Cell<u64>,
+    pub r15: Cell<u64>,
+}

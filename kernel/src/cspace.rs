@@ -1,0 +1,94 @@
+//! Resolving capability addresses: guards and radices, level by level.
+
+use crate::cap::Cap;
+use crate::mem::Ref;
+use crate::slot::Slot;
+use sel4_abi::LookupFailure;
+
+/// A resolved slot, and how many address bits were left.
+#[derive(Clone, Copy, Debug)]
+pub struct Found {
+    /// The slot.
+    pub slot: Ref<Slot>,
+    /// Unresolved bits.
+    pub bits_left: u32,
+}
+
+/// Slot `index` of the CNode at `base`.
+#[must_use]
+pub(crate) fn slot_at(base: u64, index: u64) -> Ref<Slot> {
+    Ref::at(base + (index << sel4_abi::object::SLOT_BITS))
+}
+
+/// Resolves the low `bits` bits of `address` from `root` on (facts sheet, section 3).
+pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Found, LookupFailure> {
+    let mut cap = root;
+    let mut left = bits;
+    loop {
+        let Cap::CNode { object, radix, guard_size, guard } = cap else {
+            return Err(LookupFailure::InvalidRoot);
+        };
+        let (radix, guard_size) = (u32::from(radix), u32::from(guard_size));
+        let mismatch = LookupFailure::GuardMismatch {
+            bits_left: u64::from(left),
+            guard,
+            guard_size: u64::from(guard_size),
+        };
+        if guard_size > left {
+            return Err(mismatch);
+        }
+        let found = if guard_size == 0 { 0 } else { (address >> (left - guard_size)) & (u64::MAX >> (64 - guard_size)) };
+        if found != guard {
+            return Err(mismatch);
+        }
+        if guard_size + radix > left {
+            return Err(LookupFailure::DepthMismatch {
+                bits_left: u64::from(left),
+                bits_found: u64::from(guard_size + radix),
+            });
+        }
+        left -= guard_size + radix;
+        let slot = slot_at(object, (address >> left) & ((1 << radix) - 1));
+        if left == 0 {
+            return Ok(Found { slot, bits_left: 0 });
+        }
+        cap = slot.cap();
+        if !matches!(cap, Cap::CNode { .. }) {
+            return Ok(Found { slot, bits_left: left });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cnode(object: u64, radix: u8, guard_size: u8, guard: u64) -> Cap {
+        Cap::CNode { object, radix, guard_size, guard }
+    }
+
+    #[test]
+    fn a_guarded_root_resolves_its_slots() {
+        crate::mem::install_test_memory(1 << 21);
+        let root = cnode(0x1000, 4, 60, 0);
+        let found = resolve(root, 5, 64).expect("slot 5");
+        assert_eq!(found.slot.bits(), 0x1000 + 5 * 32);
+        assert!(matches!(resolve(root, 0x15, 64), Err(LookupFailure::GuardMismatch { bits_left: 64, .. })));
+        assert!(matches!(resolve(root, 5, 4), Err(LookupFailure::GuardMismatch { .. })));
+        assert!(matches!(
+            resolve(cnode(0x1000, 8, 0, 0), 5, 4),
+            Err(LookupFailure::DepthMismatch { bits_left: 4, bits_found: 8 })
+        ));
+    }
+
+    #[test]
+    fn a_second_level_takes_the_remaining_bits() {
+        crate::mem::install_test_memory(1 << 21);
+        let root = cnode(0x1000, 4, 0, 0);
+        slot_at(0x1000, 3).set_cap(cnode(0x2000, 8, 0, 0));
+        let found = resolve(root, 0x342, 12).expect("second level");
+        assert_eq!(found.slot.bits(), 0x2000 + 0x42 * 32);
+        let early = resolve(root, 0x442, 12).expect("an empty slot ends the walk");
+        assert_eq!(early.bits_left, 8);
+    }
+}

@@ -1,0 +1,202 @@
+//! Moving a message from one thread to another: words, capabilities, badge.
+
+use crate::cap::Cap;
+use crate::kernel::{Done, Fail, Kernel};
+use crate::machine::Machine;
+use crate::mem::Ref;
+use crate::object::tcb::slots;
+use crate::object::{Endpoint, Tcb};
+use crate::slot::{self, Slot};
+use sel4_abi::message::MessageInfo;
+use sel4_abi::{Error, LookupFailure, MSG_MAX_EXTRA_CAPS, MSG_REGISTERS};
+
+impl<M: Machine> Kernel<M> {
+    /// Transfers `sender`'s message, or its fault, to `receiver`.
+    pub(crate) fn transfer(
+        &mut self,
+        sender: Ref<Tcb>,
+        endpoint: Option<Ref<Endpoint>>,
+        badge: u64,
+        grant: bool,
+        receiver: Ref<Tcb>,
+    ) {
+        self.current_sc.ipcs.set(self.current_sc.ipcs.get() + 1);
+        let info = if sender.fault.get().label != 0 && endpoint.is_some() {
+            self.transfer_fault(sender, receiver)
+        } else {
+            self.transfer_words(sender, endpoint, grant, receiver)
+        };
+        receiver.context.rsi.set(info.word());
+        receiver.context.rdi.set(badge);
+    }
+
+    fn transfer_words(
+        &mut self,
+        sender: Ref<Tcb>,
+        endpoint: Option<Ref<Endpoint>>,
+        grant: bool,
+        receiver: Ref<Tcb>,
+    ) -> MessageInfo {
+        let info = MessageInfo::from_word(sender.context.rsi.get());
+        for n in 0..MSG_REGISTERS.min(info.length()) {
+            receiver.set_mr(n, sender.mr(n));
+        }
+        let mut length = info.length();
+        if length > MSG_REGISTERS || info.extra_caps() > 0 {
+            let (from, to) = (self.ipc_buffer(sender, false), self.ipc_buffer(receiver, true));
+            match (from, to) {
+                (Some(from), Some(to)) => {
+                    for n in MSG_REGISTERS..length {
+                        to.msg[n].set(from.msg[n].get());
+                    }
+                }
+                _ => length = length.min(MSG_REGISTERS),
+            }
+            if grant && info.extra_caps() > 0 {
+                return self.transfer_caps(sender, endpoint, receiver, info, length);
+            }
+        }
+        MessageInfo::new(info.label(), 0, 0, length as u64)
+    }
+
+    /// Extra capabilities: those of the very endpoint arrive as badges, the first other one goes to the receive slot.
+    fn transfer_caps(
+        &mut self,
+        sender: Ref<Tcb>,
+        endpoint: Option<Ref<Endpoint>>,
+        receiver: Ref<Tcb>,
+        info: MessageInfo,
+        length: usize,
+    ) -> MessageInfo {
+        let plain = MessageInfo::new(info.label(), 0, 0, length as u64);
+        let Ok(extras) = self.extra_caps(sender, info) else { return plain };
+        let Some(to) = self.ipc_buffer(receiver, true) else { return plain };
+        let mut target = self.receive_slot(receiver);
+        let (mut unwrapped, mut count) = (0, 0);
+        for (n, source) in extras.into_iter().flatten().enumerate() {
+            let cap = source.cap();
+            match cap {
+                Cap::Endpoint { object, badge, .. } if Some(object) == endpoint => {
+                    to.caps_or_badges[n].set(badge);
+                    unwrapped |= 1 << n;
+                }
+                _ => {
+                    let Some(slot) = target.take() else { break };
+                    let Ok(cap) = self.derive(source, cap) else { break };
+                    slot::insert(cap, source, slot);
+                }
+            }
+            count = n as u64 + 1;
+        }
+        MessageInfo::new(info.label(), unwrapped, count, length as u64)
+    }
+
+    /// The slot a thread receives into, if it named an empty one.
+    fn receive_slot(&self, receiver: Ref<Tcb>) -> Option<Ref<Slot>> {
+        let buffer = self.ipc_buffer(receiver, true)?;
+        let root = self.lookup_thread_slot(receiver, buffer.receive_cnode.get()).ok()?.cap();
+        let (index, depth) = (buffer.receive_index.get(), buffer.receive_depth.get());
+        let slot = self.lookup_slot(root, index, depth, false).ok()?;
+        slot.is_empty().then_some(slot)
+    }
+
+    /// The slots of a message's extra capabilities; `Err` names the address that led nowhere.
+    pub(crate) fn extra_caps(
+        &self,
+        sender: Ref<Tcb>,
+        info: MessageInfo,
+    ) -> Result<[Option<Ref<Slot>>; MSG_MAX_EXTRA_CAPS], (u64, LookupFailure)> {
+        let mut slots = [None; MSG_MAX_EXTRA_CAPS];
+        if info.extra_caps() == 0 {
+            return Ok(slots);
+        }
+        let Some(buffer) = self.ipc_buffer(sender, false) else { return Ok(slots) };
+        for (n, slot) in slots.iter_mut().enumerate().take(info.extra_caps()) {
+            let address = buffer.caps_or_badges[n].get();
+            *slot = Some(self.lookup_thread_slot(sender, address).map_err(|failure| (address, failure))?);
+        }
+        Ok(slots)
+    }
+
+    /// Writes an invocation's result to the thread that called.
+    pub(crate) fn answer(&mut self, tcb: Ref<Tcb>, done: Done) {
+        match done {
+            Done::Silent => {}
+            Done::Empty => self.answer_words(tcb, 0, &[]),
+            Done::Words(words, count) => self.answer_words(tcb, 0, &words[..count]),
+        }
+    }
+
+    /// Writes an error reply.
+    pub(crate) fn answer_error(&mut self, tcb: Ref<Tcb>, error: Error, words: &[u64]) {
+        self.answer_words(tcb, error as u64, words);
+    }
+
+    fn answer_words(&mut self, tcb: Ref<Tcb>, label: u64, words: &[u64]) {
+        let mut length = words.len();
+        for (n, &word) in words.iter().enumerate().take(MSG_REGISTERS) {
+            tcb.set_mr(n, word);
+        }
+        if length > MSG_REGISTERS {
+            match self.ipc_buffer(tcb, true) {
+                Some(buffer) => {
+                    for (n, &word) in words.iter().enumerate().skip(MSG_REGISTERS) {
+                        buffer.msg[n].set(word);
+                    }
+                }
+                None => length = MSG_REGISTERS,
+            }
+        }
+        tcb.context.rdi.set(0);
+        tcb.context.rsi.set(MessageInfo::new(label, 0, 0, length as u64).word());
+    }
+
+    /// Resolves an address in a thread's CSpace.
+    pub(crate) fn lookup_thread_slot(&self, tcb: Ref<Tcb>, address: u64) -> Result<Ref<Slot>, LookupFailure> {
+        let root = tcb.slots[slots::CSPACE].cap();
+        crate::cspace::resolve(root, address, 64).map(|found| found.slot)
+    }
+
+    /// Resolves (index, depth) under `root` for a CNode operation.
+    pub(crate) fn lookup_slot(&self, root: Cap, index: u64, depth: u64, source: bool) -> Result<Ref<Slot>, Fail> {
+        if !matches!(root, Cap::CNode { .. }) {
+            return Err(Fail::lookup(source, LookupFailure::InvalidRoot));
+        }
+        if !(1..=64).contains(&depth) {
+            return Err(Fail::range(1, 64));
+        }
+        let found =
+            crate::cspace::resolve(root, index, depth as u32).map_err(|failure| Fail::lookup(source, failure))?;
+        if found.bits_left != 0 {
+            let failure = LookupFailure::DepthMismatch { bits_left: u64::from(found.bits_left), bits_found: 0 };
+            return Err(Fail::lookup(source, failure));
+        }
+        Ok(found.slot)
+    }
+
+    /// The empty slot (index, depth) under `root`.
+    pub(crate) fn lookup_empty(&self, root: Cap, index: u64, depth: u64) -> Result<Ref<Slot>, Fail> {
+        let slot = self.lookup_slot(root, index, depth, false)?;
+        if slot.is_empty() { Ok(slot) } else { Err(Fail::error(Error::DeleteFirst)) }
+    }
+
+    /// What may be copied (facts sheet 3.3), or why not.
+    pub(crate) fn derive(&self, slot: Ref<Slot>, cap: Cap) -> Result<Cap, Fail> {
+        match cap {
+            Cap::Null | Cap::Zombie { .. } | Cap::IrqControl | Cap::IoPortControl => {
+                Err(Fail::error(Error::IllegalOperation))
+            }
+            Cap::Untyped { base, bits, device, dirty, .. } => {
+                if slot::has_children(slot) {
+                    return Err(Fail::error(Error::RevokeFirst));
+                }
+                Ok(Cap::Untyped { base, bits, device, dirty, free: 1 << (bits - 4) })
+            }
+            Cap::Table { mapping: None, .. } => Err(Fail::error(Error::IllegalOperation)),
+            Cap::Frame { base, size, device, rights, .. } => {
+                Ok(Cap::Frame { base, size, device, rights, mapping: None })
+            }
+            other => Ok(other),
+        }
+    }
+}

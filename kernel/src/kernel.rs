@@ -1,0 +1,204 @@
+//! The kernel's state, and the words that pass between system calls and objects: message, outcome, failure.
+
+use crate::machine::Machine;
+use crate::mem::{Buffer, Link, Ref};
+use crate::object::{AsidPool, SchedContext, Tcb, Vcpu};
+use crate::sched::Queues;
+use crate::slot::Slot;
+use sel4_abi::{Error, LookupFailure, MSG_REGISTERS};
+
+/// Number of user interrupt vectors.
+pub const IRQS: usize = 108;
+/// Number of ASID pools.
+pub const ASID_POOLS: usize = 8;
+
+/// Who runs after the kernel's present work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Action {
+    /// The current thread goes on.
+    Keep,
+    /// The highest ready thread.
+    Choose,
+    /// This one, unless a higher one is ready.
+    Candidate(Ref<Tcb>),
+}
+
+/// Whose FPU state the registers hold.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FpuOwner {
+    /// Nobody's.
+    None,
+    /// A user thread's.
+    Thread(Ref<Tcb>),
+    /// A guest's.
+    Guest(Ref<Vcpu>),
+}
+
+/// One interrupt line that a handler capability was issued for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Irq {
+    pub route: Option<crate::machine::IrqRoute>,
+    /// Issued: a handler capability exists.
+    pub active: bool,
+}
+
+/// The kernel.
+pub struct Kernel<M: Machine> {
+    pub(crate) machine: M,
+    pub(crate) current: Ref<Tcb>,
+    pub(crate) idle: Ref<Tcb>,
+    pub(crate) current_sc: Ref<SchedContext>,
+    pub(crate) action: Action,
+    pub(crate) now: u64,
+    pub(crate) consumed: u64,
+    pub(crate) reprogram: bool,
+    pub(crate) queues: Queues,
+    pub(crate) fpu_owner: FpuOwner,
+    pub(crate) irqs: [Irq; IRQS],
+    /// Page of slots: the notification capability of each interrupt.
+    pub(crate) irq_slots: u64,
+    pub(crate) ports: [u64; 1024],
+    pub(crate) asid_pools: [Link<AsidPool>; ASID_POOLS],
+    pub(crate) kernel_pml4: Ref<crate::mem::Page>,
+    pub(crate) loaded_space: u64,
+    pub(crate) work_units: u32,
+    pub(crate) tags: crate::object::vcpu::Tags,
+}
+
+/// A message as the kernel reads it: an invocation's arguments.
+pub struct Message {
+    /// Label.
+    pub label: u64,
+    /// Number of words.
+    pub length: usize,
+    pub(crate) registers: [u64; MSG_REGISTERS],
+    pub(crate) buffer: Option<Ref<Buffer>>,
+    pub(crate) extras: [Option<Ref<Slot>>; 3],
+    /// Whether the caller waits for a reply.
+    pub is_call: bool,
+}
+
+impl Message {
+    /// Word `n`; words that are not there read as 0.
+    #[must_use]
+    pub fn word(&self, n: usize) -> u64 {
+        if n < MSG_REGISTERS {
+            self.registers[n]
+        } else {
+            self.buffer.map_or(0, |buffer| buffer.msg[n].get())
+        }
+    }
+    /// Fails with TruncatedMessage unless there are `words` words and `caps` extra capabilities.
+    pub fn need(&self, words: usize, caps: usize) -> Result<(), Fail> {
+        let enough = self.length >= words && self.extras.iter().take(caps).all(Option::is_some);
+        if enough { Ok(()) } else { Err(Fail::error(Error::TruncatedMessage)) }
+    }
+    /// Extra capability `n`, after [`need`](Self::need) said it is there.
+    #[must_use]
+    pub fn extra(&self, n: usize) -> Ref<Slot> {
+        self.extras[n].expect("checked by `need`")
+    }
+}
+
+/// Most words an invocation answers.
+pub const MAX_ANSWER: usize = 64;
+
+/// A finished invocation.
+pub enum Done {
+    /// Success, no words.
+    Empty,
+    /// Success with words.
+    Words([u64; MAX_ANSWER], usize),
+    /// Success; nothing is written to the caller (it was answered already, or will be later).
+    Silent,
+}
+
+impl Done {
+    /// Success with these words (64 at most).
+    #[must_use]
+    pub fn words(words: &[u64]) -> Self {
+        let mut all = [0; MAX_ANSWER];
+        all[..words.len()].copy_from_slice(words);
+        Self::Words(all, words.len())
+    }
+}
+
+/// A system call that was not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fail {
+    /// An error reply.
+    Error {
+        /// Its label.
+        error: Error,
+        /// Its words.
+        words: [u64; 5],
+        /// How many.
+        length: usize,
+    },
+    /// A long operation stopped at a preemption point: the call is done again later.
+    Preempted,
+}
+
+impl Fail {
+    /// An error without words.
+    #[must_use]
+    pub const fn error(error: Error) -> Self {
+        Self::Error { error, words: [0; 5], length: 0 }
+    }
+    /// InvalidArgument naming argument `n`.
+    #[must_use]
+    pub const fn argument(n: u64) -> Self {
+        Self::Error { error: Error::InvalidArgument, words: [n, 0, 0, 0, 0], length: 1 }
+    }
+    /// InvalidCapability naming capability `n` (0 the invoked one).
+    #[must_use]
+    pub const fn capability(n: u64) -> Self {
+        Self::Error { error: Error::InvalidCapability, words: [n, 0, 0, 0, 0], length: 1 }
+    }
+    /// RangeError with the allowed range.
+    #[must_use]
+    pub const fn range(min: u64, max: u64) -> Self {
+        Self::Error { error: Error::RangeError, words: [min, max, 0, 0, 0], length: 2 }
+    }
+    /// NotEnoughMemory with the bytes left.
+    #[must_use]
+    pub const fn memory(left: u64) -> Self {
+        Self::Error { error: Error::NotEnoughMemory, words: [left, 0, 0, 0, 0], length: 1 }
+    }
+    /// FailedLookup.
+    #[must_use]
+    pub fn lookup(source: bool, failure: LookupFailure) -> Self {
+        let (description, count) = failure.words();
+        let mut words = [0; 5];
+        words[0] = u64::from(source);
+        words[1..].copy_from_slice(&description);
+        Self::Error { error: Error::FailedLookup, words, length: 1 + count }
+    }
+}
+
+/// What an invocation comes to.
+pub type Outcome = Result<Done, Fail>;
+
+impl<M: Machine> Kernel<M> {
+    /// The processor.
+    pub fn machine(&mut self) -> &mut M {
+        &mut self.machine
+    }
+    /// The running thread.
+    #[must_use]
+    pub fn current(&self) -> Ref<Tcb> {
+        self.current
+    }
+
+    /// One unit of a long operation; fails when an interrupt should be taken first.
+    pub(crate) fn preemption_point(&mut self) -> Result<(), Fail> {
+        self.work_units += 1;
+        if self.work_units < 100 {
+            return Ok(());
+        }
+        self.work_units = 0;
+        self.update_time();
+        let exhausted = self.current_sc.is_active() && !self.sc_sufficient(self.current_sc, self.consumed);
+        if self.machine.interrupt_pending() || exhausted { Err(Fail::Preempted) } else { Ok(()) }
+    }
+}

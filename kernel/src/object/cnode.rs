@@ -1,0 +1,290 @@
+//! CNode operations, and deletion: what happens when a capability, or an object's last capability, goes away.
+
+use crate::cap::{Cap, ZombieKind};
+use crate::cspace::slot_at;
+use crate::kernel::{Done, Fail, Kernel, Message, Outcome};
+use crate::machine::Machine;
+use crate::mem::Ref;
+use crate::object::tcb::slots;
+use crate::slot::{self, Slot};
+use sel4_abi::{Error, LookupFailure, Rights, label};
+
+/// What remains to be done when a slot is emptied for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cleanup {
+    None,
+    Irq(u8),
+    Ports(u16, u16),
+}
+
+/// A finalised capability: what is left in the slot, and what follows its removal.
+struct Final {
+    remainder: Cap,
+    cleanup: Cleanup,
+}
+
+impl Final {
+    const GONE: Self = Self { remainder: Cap::Null, cleanup: Cleanup::None };
+}
+
+impl<M: Machine> Kernel<M> {
+    pub(crate) fn invoke_cnode(&mut self, root: Cap, msg: &Message) -> Outcome {
+        if !(label::CNODE_REVOKE..=label::CNODE_ROTATE).contains(&msg.label) {
+            return Err(Fail::error(Error::IllegalOperation));
+        }
+        msg.need(2, 0)?;
+        let dest = self.lookup_slot(root, msg.word(0), msg.word(1), false)?;
+        match msg.label {
+            label::CNODE_COPY | label::CNODE_MINT | label::CNODE_MOVE | label::CNODE_MUTATE => {
+                self.cnode_transfer(dest, msg)
+            }
+            label::CNODE_REVOKE => {
+                self.revoke(dest)?;
+                Ok(Done::Empty)
+            }
+            label::CNODE_DELETE => {
+                self.delete_slot(dest)?;
+                Ok(Done::Empty)
+            }
+            label::CNODE_CANCEL_BADGED_SENDS => match dest.cap() {
+                Cap::Endpoint { object, badge, rights } if rights == Rights::ALL => {
+                    if badge != 0 {
+                        self.cancel_badged_sends(object, badge);
+                    }
+                    Ok(Done::Empty)
+                }
+                _ => Err(Fail::error(Error::IllegalOperation)),
+            },
+            _ => self.cnode_rotate(dest, msg),
+        }
+    }
+
+    /// The source of a transfer: a slot that holds something.
+    fn source(&self, root: Cap, index: u64, depth: u64) -> Result<Ref<Slot>, Fail> {
+        let source = self.lookup_slot(root, index, depth, true)?;
+        if source.is_empty() {
+            return Err(Fail::lookup(true, LookupFailure::MissingCapability { bits_left: depth }));
+        }
+        Ok(source)
+    }
+
+    fn cnode_transfer(&mut self, dest: Ref<Slot>, msg: &Message) -> Outcome {
+        msg.need(4, 1)?;
+        if !dest.is_empty() {
+            return Err(Fail::error(Error::DeleteFirst));
+        }
+        let source = self.source(msg.extra(0).cap(), msg.word(2), msg.word(3))?;
+        let (cap, moves) = match msg.label {
+            label::CNODE_COPY => {
+                msg.need(5, 1)?;
+                let cap = source.cap().masked(Rights::new(msg.word(4)));
+                (self.derive(source, cap)?, false)
+            }
+            label::CNODE_MINT => {
+                msg.need(6, 1)?;
+                let cap = source.cap().masked(Rights::new(msg.word(4))).with_data(msg.word(5), false);
+                (self.derive(source, cap)?, false)
+            }
+            label::CNODE_MOVE => (source.cap(), true),
+            _ => {
+                msg.need(5, 1)?;
+                (source.cap().with_data(msg.word(4), true), true)
+            }
+        };
+        if cap.is_null() {
+            return Err(Fail::error(Error::IllegalOperation));
+        }
+        if moves { slot::move_cap(cap, source, dest) } else { slot::insert(cap, source, dest) }
+        Ok(Done::Empty)
+    }
+
+    fn cnode_rotate(&mut self, dest: Ref<Slot>, msg: &Message) -> Outcome {
+        msg.need(8, 2)?;
+        let pivot_root = msg.extra(0).cap();
+        let source_root = msg.extra(1).cap();
+        let source = self.lookup_slot(source_root, msg.word(6), msg.word(7), true)?;
+        let pivot = self.lookup_slot(pivot_root, msg.word(3), msg.word(4), true)?;
+        if pivot == source || pivot == dest {
+            return Err(Fail::error(Error::IllegalOperation));
+        }
+        if source != dest && !dest.is_empty() {
+            return Err(Fail::error(Error::DeleteFirst));
+        }
+        let missing = |depth| Fail::lookup(true, LookupFailure::MissingCapability { bits_left: depth });
+        if source.is_empty() {
+            return Err(missing(msg.word(7)));
+        }
+        if pivot.is_empty() {
+            return Err(missing(msg.word(4)));
+        }
+        // Data 0 leaves a capability as it is; otherwise Mutate's rules.
+        let update = |cap: Cap, data: u64| if data == 0 { cap } else { cap.with_data(data, true) };
+        let new_source = update(source.cap(), msg.word(5));
+        let new_pivot = update(pivot.cap(), msg.word(2));
+        if new_source.is_null() || new_pivot.is_null() {
+            return Err(Fail::error(Error::IllegalOperation));
+        }
+        if source == dest {
+            slot::swap(new_source, source, new_pivot, pivot);
+        } else {
+            slot::move_cap(new_pivot, pivot, dest);
+            slot::move_cap(new_source, source, pivot);
+        }
+        Ok(Done::Empty)
+    }
+
+    /// Deletes everything derived from the capability in `slot`; preemptible after each.
+    pub(crate) fn revoke(&mut self, slot: Ref<Slot>) -> Result<(), Fail> {
+        while let Some(child) = slot.next()
+            && !slot.is_empty()
+            && slot::is_parent(slot, child)
+        {
+            self.delete_slot(child)?;
+            self.preemption_point()?;
+        }
+        Ok(())
+    }
+
+    /// Empties `slot`; preemptible where a container has to be emptied first.
+    pub(crate) fn delete_slot(&mut self, slot: Ref<Slot>) -> Result<(), Fail> {
+        self.delete(slot, true)
+    }
+
+    fn delete(&mut self, slot: Ref<Slot>, exposed: bool) -> Result<(), Fail> {
+        let (emptied, cleanup) = self.finalise_slot(slot, exposed)?;
+        if exposed || emptied {
+            self.empty_slot(slot, cleanup);
+        }
+        Ok(())
+    }
+
+    fn empty_slot(&mut self, slot: Ref<Slot>, cleanup: Cleanup) {
+        if !slot.is_empty() {
+            slot::unlink(slot);
+        }
+        match cleanup {
+            Cleanup::None => {}
+            Cleanup::Irq(irq) => self.irq_release(irq),
+            Cleanup::Ports(first, last) => self.ports_release(first, last),
+        }
+    }
+
+    fn finalise_slot(&mut self, slot: Ref<Slot>, exposed: bool) -> Result<(bool, Cleanup), Fail> {
+        while !slot.is_empty() {
+            let cap = slot.cap();
+            let last = slot::is_final(slot);
+            let done = self.finalise(cap, last);
+            if Self::is_removable(done.remainder, slot) {
+                return Ok((true, done.cleanup));
+            }
+            slot.set_cap(done.remainder);
+            if !exposed && matches!(done.remainder, Cap::Zombie { object, .. } if object == slot.bits()) {
+                return Ok((false, done.cleanup));
+            }
+            self.reduce_zombie(slot, exposed)?;
+            self.preemption_point()?;
+        }
+        Ok((true, Cleanup::None))
+    }
+
+    fn is_removable(cap: Cap, slot: Ref<Slot>) -> bool {
+        match cap {
+            Cap::Null => true,
+            Cap::Zombie { object, count, .. } => count == 0 || (count == 1 && object == slot.bits()),
+            _ => false,
+        }
+    }
+
+    /// One step of emptying a destroyed container: its last slot is emptied, or (inside another deletion) its first is
+    /// exchanged with the zombie, so that nested containers never nest the kernel's stack.
+    fn reduce_zombie(&mut self, slot: Ref<Slot>, immediate: bool) -> Result<(), Fail> {
+        let Cap::Zombie { object, kind, count } = slot.cap() else { return Ok(()) };
+        if immediate {
+            self.delete(slot_at(object, count - 1), false)?;
+            if let Cap::Zombie { object: now, kind: same, count: left } = slot.cap()
+                && now == object
+                && same == kind
+                && left == count
+                && slot_at(object, count - 1).is_empty()
+            {
+                slot.set_cap(Cap::Zombie { object, kind, count: count - 1 });
+            }
+        } else {
+            let first: Ref<Slot> = Ref::at(object);
+            slot::swap(slot.cap(), slot, first.cap(), first);
+        }
+        Ok(())
+    }
+
+    /// What a capability's removal does to its object; `last`: nobody else names it.
+    fn finalise(&mut self, cap: Cap, last: bool) -> Final {
+        match cap {
+            Cap::Frame { base, size, mapping: Some(mapping), .. } => {
+                self.unmap_frame(base, size, mapping);
+                Final::GONE
+            }
+            Cap::Zombie { .. } => Final { remainder: cap, cleanup: Cleanup::None },
+            _ if !last => Final::GONE,
+            Cap::Endpoint { object, .. } => {
+                self.cancel_all_ipc(object);
+                Final::GONE
+            }
+            Cap::Notification { object, .. } => {
+                self.finalise_notification(object);
+                Final::GONE
+            }
+            Cap::Reply { object, .. } => {
+                self.finalise_reply(object);
+                Final::GONE
+            }
+            Cap::SchedContext { object, .. } => {
+                self.sc_finalise(object);
+                Final::GONE
+            }
+            Cap::CNode { object, radix, .. } => Final {
+                remainder: Cap::Zombie { object, kind: ZombieKind::CNode { radix }, count: 1 << radix },
+                cleanup: Cleanup::None,
+            },
+            Cap::Tcb { object: tcb } => {
+                if let Some(vcpu) = tcb.vcpu.get() {
+                    self.vcpu_unbind(vcpu);
+                }
+                if let Some(notification) = tcb.notification.get() {
+                    self.unbind_notification(notification);
+                }
+                self.suspend(tcb);
+                if let Some(sc) = tcb.sc.get() {
+                    self.complete_yield(sc);
+                    self.sc_unbind_tcb(sc);
+                }
+                self.fpu_forget(crate::kernel::FpuOwner::Thread(tcb));
+                Final {
+                    remainder: Cap::Zombie { object: tcb.bits(), kind: ZombieKind::Tcb, count: slots::COUNT as u64 },
+                    cleanup: Cleanup::None,
+                }
+            }
+            Cap::IrqHandler { irq } => {
+                self.irq_unbind(irq);
+                Final { remainder: Cap::Null, cleanup: Cleanup::Irq(irq) }
+            }
+            Cap::IoPort { first, last } => Final { remainder: Cap::Null, cleanup: Cleanup::Ports(first, last) },
+            Cap::AsidPool { object, base } => {
+                self.asid_pool_release(object, base);
+                Final::GONE
+            }
+            Cap::Table { object, level, kind, mapping } => {
+                self.finalise_table(object, level, kind, mapping);
+                Final::GONE
+            }
+            Cap::Vcpu { object, .. } => {
+                self.vcpu_finalise(object);
+                Final::GONE
+            }
+            Cap::ShadowPool { object, .. } => {
+                self.pool_finalise(object);
+                Final::GONE
+            }
+            _ => Final::GONE,
+        }
+    }
+}

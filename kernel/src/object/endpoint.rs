@@ -1,0 +1,262 @@
+//! Endpoint: synchronous messages. A queue of senders or of receivers, highest priority first, FIFO among equals.
+
+use crate::kernel::Kernel;
+use crate::machine::Machine;
+use crate::mem::{Link, Ref};
+use crate::object::tcb::State;
+use crate::object::{Reply, Tcb};
+use sel4_abi::Rights;
+
+/// An endpoint. The queue's state is that of its first thread.
+#[repr(C)]
+pub struct Endpoint {
+    pub(crate) head: Link<Tcb>,
+    pub(crate) tail: Link<Tcb>,
+}
+
+const _: () = assert!(size_of::<Endpoint>() == 1 << sel4_abi::object::ENDPOINT_BITS);
+
+/// What the queue holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waiting {
+    /// Nobody.
+    None,
+    /// Senders.
+    Senders,
+    /// Receivers.
+    Receivers,
+}
+
+impl Endpoint {
+    /// Who waits.
+    #[must_use]
+    pub fn waiting(&self) -> Waiting {
+        match self.head.get().map(|tcb| tcb.state.get()) {
+            None => Waiting::None,
+            Some(State::BlockedOnSend) => Waiting::Senders,
+            Some(_) => Waiting::Receivers,
+        }
+    }
+}
+
+/// Inserts behind everything of at least its priority.
+pub(crate) fn queue_insert(head: &Link<Tcb>, tail: &Link<Tcb>, tcb: Ref<Tcb>) {
+    let mut before = tail.get();
+    while let Some(other) = before
+        && other.priority.get() < tcb.priority.get()
+    {
+        before = other.queue_prev.get();
+    }
+    let after = match before {
+        Some(before) => before.queue_next.get(),
+        None => head.get(),
+    };
+    tcb.queue_prev.set(before);
+    tcb.queue_next.set(after);
+    match before {
+        Some(before) => before.queue_next.set(Some(tcb)),
+        None => head.set(Some(tcb)),
+    }
+    match after {
+        Some(after) => after.queue_prev.set(Some(tcb)),
+        None => tail.set(Some(tcb)),
+    }
+}
+
+/// Takes a thread out of a queue.
+pub(crate) fn queue_remove(head: &Link<Tcb>, tail: &Link<Tcb>, tcb: Ref<Tcb>) {
+    let (prev, next) = (tcb.queue_prev.get(), tcb.queue_next.get());
+    match prev {
+        Some(prev) => prev.queue_next.set(next),
+        None => head.set(next),
+    }
+    match next {
+        Some(next) => next.queue_prev.set(prev),
+        None => tail.set(prev),
+    }
+    tcb.queue_prev.set(None);
+    tcb.queue_next.set(None);
+}
+
+/// How a message is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Send {
+    pub blocking: bool,
+    pub is_call: bool,
+    pub badge: u64,
+    pub rights: Rights,
+    pub may_donate: bool,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// Sends `thread`'s message (or fault) to `endpoint`.
+    pub(crate) fn send_ipc(&mut self, thread: Ref<Tcb>, endpoint: Ref<Endpoint>, send: Send) {
+        if endpoint.waiting() != Waiting::Receivers {
+            if send.blocking {
+                thread.blocked_on.set(endpoint.bits());
+                thread.sender_badge.set(send.badge);
+                thread.sender_can_grant.set(send.rights.has(Rights::GRANT));
+                thread.sender_can_grant_reply.set(send.rights.has(Rights::GRANT_REPLY));
+                thread.sender_is_call.set(send.is_call);
+                self.set_state(thread, State::BlockedOnSend);
+                queue_insert(&endpoint.head, &endpoint.tail, thread);
+            }
+            return;
+        }
+        let receiver = endpoint.head.get().expect("receivers wait");
+        queue_remove(&endpoint.head, &endpoint.tail, receiver);
+        self.transfer(thread, Some(endpoint), send.badge, send.rights.has(Rights::GRANT), receiver);
+        let reply = receiver.reply.get();
+        if let Some(reply) = reply {
+            self.reply_unlink(reply, receiver);
+        }
+        let may_reply = send.rights.has(Rights::GRANT) || send.rights.has(Rights::GRANT_REPLY);
+        if send.is_call || thread.fault.get().label != 0 {
+            match reply {
+                Some(reply) if may_reply => self.reply_push(thread, receiver, reply, send.may_donate),
+                _ => self.set_state(thread, State::Inactive),
+            }
+        } else if send.may_donate
+            && receiver.sc.get().is_none()
+            && let Some(sc) = thread.sc.get()
+        {
+            self.donate(sc, receiver);
+        }
+        self.set_state(receiver, State::Running);
+        self.wake_sporadic(receiver);
+        self.possible_switch(receiver);
+    }
+
+    /// Receives for `thread` from `endpoint`.
+    pub(crate) fn receive_ipc(
+        &mut self,
+        thread: Ref<Tcb>,
+        endpoint: Ref<Endpoint>,
+        rights: Rights,
+        blocking: bool,
+        reply: Option<Ref<Reply>>,
+    ) {
+        if let Some(user) = reply.and_then(|reply| reply.tcb.get())
+            && user != thread
+        {
+            self.cancel_ipc(user);
+        }
+        if let Some(notification) = thread.notification.get() {
+            if notification.is_active() {
+                self.complete_signal(notification, thread);
+                return;
+            }
+            if blocking {
+                self.return_context(notification, thread);
+            }
+        }
+        match endpoint.waiting() {
+            Waiting::Senders => self.receive_from_queue(thread, endpoint, reply),
+            _ if blocking => {
+                thread.blocked_on.set(endpoint.bits());
+                thread.receiver_can_grant.set(rights.has(Rights::GRANT));
+                thread.reply.set(reply);
+                if let Some(reply) = reply {
+                    reply.tcb.set(Some(thread));
+                }
+                self.set_state(thread, State::BlockedOnReceive);
+                queue_insert(&endpoint.head, &endpoint.tail, thread);
+            }
+            _ => thread.context.rdi.set(0),
+        }
+    }
+
+    fn receive_from_queue(&mut self, thread: Ref<Tcb>, endpoint: Ref<Endpoint>, reply: Option<Ref<Reply>>) {
+        let sender = endpoint.head.get().expect("senders wait");
+        queue_remove(&endpoint.head, &endpoint.tail, sender);
+        let grant = sender.sender_can_grant.get();
+        self.transfer(sender, Some(endpoint), sender.sender_badge.get(), grant, thread);
+        self.wake_sporadic(sender);
+        let fault = sender.fault.get().label;
+        if sender.sender_is_call.get() || fault != 0 {
+            match reply {
+                Some(reply) if grant || sender.sender_can_grant_reply.get() => {
+                    let may_donate = sender.sc.get().is_some() && fault != sel4_abi::fault::TIMEOUT;
+                    self.reply_push(sender, thread, reply, may_donate);
+                }
+                _ => self.set_state(sender, State::Inactive),
+            }
+        } else {
+            self.set_state(sender, State::Running);
+            self.possible_switch(sender);
+        }
+    }
+
+    /// A re-prioritised thread goes behind its equals.
+    pub(crate) fn requeue_blocked(&mut self, tcb: Ref<Tcb>) {
+        let (head, tail) = match tcb.state.get() {
+            State::BlockedOnNotification => {
+                let n = Ref::<crate::object::Notification>::at(tcb.blocked_on.get());
+                queue_remove(&n.head, &n.tail, tcb);
+                queue_insert(&n.head, &n.tail, tcb);
+                return;
+            }
+            _ => {
+                let endpoint = Ref::<Endpoint>::at(tcb.blocked_on.get());
+                (endpoint, endpoint)
+            }
+        };
+        queue_remove(&head.head, &tail.tail, tcb);
+        queue_insert(&head.head, &tail.tail, tcb);
+    }
+
+    /// Ends whatever IPC the thread is in; it is Inactive afterwards (if it was blocked).
+    pub(crate) fn cancel_ipc(&mut self, tcb: Ref<Tcb>) {
+        match tcb.state.get() {
+            State::BlockedOnSend | State::BlockedOnReceive => {
+                let endpoint = Ref::<Endpoint>::at(tcb.blocked_on.get());
+                queue_remove(&endpoint.head, &endpoint.tail, tcb);
+                if let Some(reply) = tcb.reply.get() {
+                    self.reply_unlink(reply, tcb);
+                }
+            }
+            State::BlockedOnNotification => {
+                let n = Ref::<crate::object::Notification>::at(tcb.blocked_on.get());
+                queue_remove(&n.head, &n.tail, tcb);
+            }
+            State::BlockedOnReply => self.reply_remove_caller(tcb),
+            _ => return,
+        }
+        tcb.fault.set(Default::default());
+        self.set_state(tcb, State::Inactive);
+    }
+
+    /// The endpoint goes away: everybody in its queue does its call again; a faulted thread stays stopped.
+    pub(crate) fn cancel_all_ipc(&mut self, endpoint: Ref<Endpoint>) {
+        self.cancel_queued(endpoint, None);
+    }
+
+    /// Restarts the senders queued with `badge`.
+    pub(crate) fn cancel_badged_sends(&mut self, endpoint: Ref<Endpoint>, badge: u64) {
+        if endpoint.waiting() == Waiting::Senders {
+            self.cancel_queued(endpoint, Some(badge));
+        }
+    }
+
+    fn cancel_queued(&mut self, endpoint: Ref<Endpoint>, badge: Option<u64>) {
+        let mut next = endpoint.head.get();
+        while let Some(tcb) = next {
+            next = tcb.queue_next.get();
+            if badge.is_some_and(|badge| badge != tcb.sender_badge.get()) {
+                continue;
+            }
+            queue_remove(&endpoint.head, &endpoint.tail, tcb);
+            if let Some(reply) = tcb.reply.get() {
+                self.reply_unlink(reply, tcb);
+            }
+            if tcb.fault.get().label == 0 {
+                self.set_state(tcb, State::Restart);
+                self.wake_sporadic(tcb);
+                self.possible_switch(tcb);
+            } else {
+                self.set_state(tcb, State::Inactive);
+            }
+        }
+        self.reschedule_required();
+    }
+}

@@ -1,0 +1,135 @@
+//! Frames: memory that can be mapped, in a user address space or in a guest-physical space, once per capability.
+
+use crate::cap::{Cap, Mapping, SpaceKind, frame_bits, frame_rights};
+use crate::kernel::{Done, Fail, Kernel, Message, Outcome};
+use crate::machine::Machine;
+use crate::mem::Ref;
+use crate::object::table::{Entry, GUEST_TOP};
+use crate::slot::Slot;
+use core::cell::Cell;
+use sel4_abi::{Error, LookupFailure, label};
+use words::x86::pte;
+
+/// A checked mapping.
+struct Map {
+    entry: Ref<Cell<u64>>,
+    value: u64,
+    cap: Cap,
+    root: Ref<crate::mem::Page>,
+}
+
+/// Page-attribute bits of a leaf: write-through, cache-disable, and PAT where this size keeps it.
+fn attributes(word: u64, size: u8) -> u64 {
+    let pat = if size == 0 { pte::PAT } else { pte::PAT_LARGE };
+    (word & 1) * pte::PWT | (word >> 1 & 1) * pte::PCD | (word >> 2 & 1) * pat
+}
+
+impl<M: Machine> Kernel<M> {
+    pub(crate) fn invoke_frame(&mut self, slot: Ref<Slot>, msg: &Message) -> Outcome {
+        let Cap::Frame { base, size, device, rights, mapping } = slot.cap() else {
+            return Err(Fail::capability(0));
+        };
+        match msg.label {
+            label::X86_PAGE_MAP => self.map_frame(slot, msg, SpaceKind::Host),
+            label::PAGE_MAP_GUEST => self.map_frame(slot, msg, SpaceKind::Guest),
+            label::X86_PAGE_UNMAP => {
+                if let Some(mapping) = mapping {
+                    self.unmap_frame(base, size, mapping);
+                    slot.set_cap(Cap::Frame { base, size, device, rights, mapping: None });
+                }
+                Ok(Done::Empty)
+            }
+            label::X86_PAGE_GET_ADDRESS => Ok(Done::words(&[base])),
+            _ => Err(Fail::error(Error::IllegalOperation)),
+        }
+    }
+
+    fn map_frame(&mut self, slot: Ref<Slot>, msg: &Message, kind: SpaceKind) -> Outcome {
+        let map = self.decode_map(slot, msg, kind)?;
+        let before = map.entry.replace(map.value);
+        slot.set_cap(map.cap);
+        if before & pte::P != 0 {
+            match kind {
+                SpaceKind::Host => self.machine.flush_tlb(),
+                SpaceKind::Guest => self.guest_space_changed(map.root),
+            }
+        }
+        Ok(Done::Empty)
+    }
+
+    fn decode_map(&self, slot: Ref<Slot>, msg: &Message, kind: SpaceKind) -> Result<Map, Fail> {
+        msg.need(3, 1)?;
+        let Cap::Frame { base, size, device, rights, mapping } = slot.cap() else {
+            return Err(Fail::capability(0));
+        };
+        let (root, asid) = self.space_of(msg.extra(0).cap(), kind).ok_or(Fail::capability(1))?;
+        let address = msg.word(0);
+        if let Some(mapping) = mapping {
+            if mapping.asid != asid {
+                return Err(Fail::capability(1));
+            }
+            if mapping.kind != kind {
+                return Err(Fail::error(Error::IllegalOperation));
+            }
+            if mapping.address != address {
+                return Err(Fail::argument(0));
+            }
+        }
+        let bytes = 1u64 << frame_bits(size);
+        let in_range = match kind {
+            SpaceKind::Host => Self::is_user_range(address, bytes),
+            SpaceKind::Guest => address.checked_add(bytes).is_some_and(|end| end <= GUEST_TOP),
+        };
+        if !in_range {
+            return Err(Fail::argument(0));
+        }
+        if address & (bytes - 1) != 0 {
+            return Err(Fail::error(Error::AlignmentError));
+        }
+        // A guest's memory is plain memory: a device frame would reach the machine's registers.
+        if kind == SpaceKind::Guest && device {
+            return Err(Fail::error(Error::IllegalOperation));
+        }
+        let level = u32::from(size) + 1;
+        let entry = match Self::table_entry(root, address, level) {
+            Entry::Found(entry) => entry,
+            Entry::Missing(bits_left) => {
+                return Err(Fail::lookup(false, LookupFailure::MissingCapability { bits_left }));
+            }
+        };
+        if level > 1 && entry.get() & pte::P != 0 && entry.get() & pte::PS == 0 {
+            return Err(Fail::error(Error::DeleteFirst));
+        }
+        let allowed = frame_rights(rights & (msg.word(1) & 3) as u8);
+        let mut value = base | pte::P | attributes(msg.word(2), size);
+        if level > 1 {
+            value |= pte::PS;
+        }
+        if allowed >= 2 {
+            value |= pte::US;
+        }
+        if allowed == 3 {
+            value |= pte::RW;
+        }
+        let cap = Cap::Frame { base, size, device, rights, mapping: Some(Mapping { asid, address, kind }) };
+        Ok(Map { entry, value, cap, root })
+    }
+
+    /// Takes a frame out of the space it is mapped in, if it still is.
+    pub(crate) fn unmap_frame(&mut self, base: u64, size: u8, mapping: Mapping) {
+        let Some(root) = self.space_root(mapping.asid) else { return };
+        let level = u32::from(size) + 1;
+        let Entry::Found(entry) = Self::table_entry(root, mapping.address, level) else { return };
+        let value = entry.get();
+        let is_leaf = level == 1 || value & pte::PS != 0;
+        let address = value & pte::ADDRESS & !((1 << frame_bits(size)) - 1);
+        if value & pte::P != 0 && is_leaf && address == base {
+            entry.set(0);
+            match mapping.kind {
+                SpaceKind::Host if self.loaded_space == root.bits() => self.machine.invalidate_page(mapping.address),
+                SpaceKind::Host => {}
+                SpaceKind::Guest => self.guest_space_changed(root),
+            }
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! System calls, exceptions and interrupts: what the processor's edge hands over, one method each.
+
+use crate::cap::Cap;
+use crate::context::entry;
+use crate::kernel::{Done, Fail, FpuOwner, Kernel, Message};
+use crate::machine::{Machine, Next};
+use crate::mem::Ref;
+use crate::object::endpoint::Send;
+use crate::object::tcb::{State, slots};
+use crate::object::{Reply, Tcb};
+use sel4_abi::message::MessageInfo;
+use sel4_abi::{LookupFailure, MSG_REGISTERS, Rights, fault, syscall};
+use words::x86::vector;
+
+/// CPU vector of the kernel's timer.
+pub const TIMER_VECTOR: u8 = 157;
+/// CPU vector of user interrupt vector 0.
+pub const USER_VECTOR_BASE: u8 = 0x30;
+
+/// How a system call treats a failing capability address and a full queue.
+#[derive(Clone, Copy)]
+struct SendMode {
+    is_call: bool,
+    blocking: bool,
+    may_donate: bool,
+    /// First phase of a combined call: objects that only answer calls are refused.
+    first_phase: bool,
+}
+
+impl<M: Machine> Kernel<M> {
+    /// A SYSCALL of the current thread.
+    pub fn handle_syscall(&mut self, number: i64) {
+        if (syscall::DEBUG_NAME_THREAD..=syscall::DEBUG_PUT_CHAR).contains(&number) {
+            self.debug_syscall(number);
+            return;
+        }
+        self.update_time();
+        if !self.check_budget_restart() {
+            return;
+        }
+        let current = self.current;
+        let context = &current.context;
+        let (rdi, r12, r13) = (context.rdi.get(), context.r12.get(), context.r13.get());
+        const SEND: SendMode = SendMode { is_call: false, blocking: true, may_donate: false, first_phase: false };
+        const FIRST: SendMode = SendMode { is_call: false, blocking: false, may_donate: true, first_phase: true };
+        match number {
+            syscall::CALL => self.invoke(rdi, SendMode { is_call: true, may_donate: true, ..SEND }),
+            syscall::SEND => self.invoke(rdi, SEND),
+            syscall::NB_SEND => self.invoke(rdi, SendMode { blocking: false, ..SEND }),
+            syscall::RECV => self.receive(true, true),
+            syscall::NB_RECV => self.receive(false, true),
+            syscall::WAIT => self.receive(true, false),
+            syscall::NB_WAIT => self.receive(false, false),
+            syscall::REPLY_RECV => {
+                self.invoke(r12, FIRST);
+                self.receive(true, true);
+            }
+            syscall::NB_SEND_RECV => {
+                self.invoke(r13, FIRST);
+                self.receive(true, true);
+            }
+            syscall::NB_SEND_WAIT => {
+                self.invoke(r12, FIRST);
+                self.receive(true, false);
+            }
+            syscall::YIELD => self.yield_budget(),
+            syscall::SET_TLS_BASE => current.context.fs_base.set(if words::Gva::new(rdi).is_canonical() { rdi } else { 0 }),
+            _ => self.fault(current, fault::UNKNOWN_SYSCALL, &[number as u64]),
+        }
+    }
+
+    /// `int n` with a vector that is nobody's: an unknown system call, as seL4 numbers it.
+    pub fn handle_unknown_vector(&mut self, vector: u8) {
+        self.update_time();
+        if !self.check_budget_restart() {
+            return;
+        }
+        let current = self.current;
+        let number = u64::from(vector) << 24 | current.context.rax.get() & 0xff_ffff;
+        current.context.rip.set(current.context.rip.get().wrapping_sub(2));
+        self.fault(current, fault::UNKNOWN_SYSCALL, &[number]);
+    }
+
+    fn debug_syscall(&mut self, number: i64) {
+        let rdi = self.current.context.rdi.get();
+        match number {
+            syscall::DEBUG_PUT_CHAR => self.machine.put_char(rdi as u8),
+            syscall::DEBUG_HALT => {
+                self.debug_print(format_args!("umbra-halt\n"));
+                self.machine.halt();
+            }
+            syscall::DEBUG_CAP_IDENTIFY => {
+                let kind = self.lookup_thread_slot(self.current, rdi).map_or(0, |slot| slot.cap().identify());
+                self.current.context.rdi.set(kind);
+            }
+            syscall::DEBUG_NAME_THREAD => self.debug_name_thread(rdi),
+            syscall::DEBUG_DUMP_SCHEDULER | syscall::DEBUG_SNAPSHOT => {
+                let (priority, tcb) = (self.current.priority.get(), self.current.bits());
+                self.debug_print(format_args!("current thread {tcb:#x}, priority {priority}\n"));
+            }
+            _ => {}
+        }
+    }
+
+    fn debug_name_thread(&mut self, address: u64) {
+        let Ok(slot) = self.lookup_thread_slot(self.current, address) else { return };
+        let Cap::Tcb { object } = slot.cap() else { return };
+        let Some(buffer) = self.ipc_buffer(self.current, false) else { return };
+        let mut name = [0; 32];
+        for (n, byte) in name.iter_mut().enumerate().take(31) {
+            *byte = (buffer.msg[n / 8].get() >> (8 * (n % 8))) as u8;
+            if *byte == 0 {
+                break;
+            }
+        }
+        object.name.set(name);
+    }
+
+    /// An exception of the current thread in user mode.
+    pub fn handle_exception(&mut self, number: u8, code: u64, cr2: u64) {
+        if number == vector::NM && !self.current.fpu_disabled.get() {
+            self.fpu_acquire(FpuOwner::Thread(self.current));
+            return;
+        }
+        self.update_time();
+        if !self.check_budget_restart() {
+            return;
+        }
+        let current = self.current;
+        if number == vector::PF {
+            let words = [current.context.rip.get(), cr2, code >> 4 & 1, code];
+            self.fault(current, fault::VM_FAULT, &words);
+        } else {
+            self.fault(current, fault::USER_EXCEPTION, &[u64::from(number), code]);
+        }
+    }
+
+    /// A hardware interrupt, from user mode, from idle, or out of a guest.
+    pub fn handle_interrupt(&mut self, cpu_vector: u8) {
+        self.update_time();
+        self.check_budget();
+        match cpu_vector {
+            TIMER_VECTOR => {
+                self.machine.end_of_interrupt();
+                // The timer fires once: whatever it was for, the next deadline must be set again.
+                self.reprogram = true;
+            }
+            USER_VECTOR_BASE..TIMER_VECTOR => self.user_interrupt(cpu_vector - USER_VECTOR_BASE),
+            255 => {} // spurious: no end of interrupt
+            _ => self.machine.end_of_interrupt(),
+        }
+    }
+
+    /// Decides what runs now; loads its address space and thread registers.
+    pub fn next(&mut self) -> Next {
+        loop {
+            self.schedule();
+            let current = self.current;
+            if current == self.idle {
+                return Next::Idle;
+            }
+            if current.state.get() == State::Restart {
+                current.context.rip.set(current.restart_ip());
+                current.context.entered_by.set(entry::FULL);
+                self.set_state(current, State::Running);
+            }
+            if let Some(sc) = current.yield_to.get() {
+                self.complete_yield(sc);
+            }
+            if let Some(vcpu) = current.vcpu.get() {
+                if let Some(next) = self.vcpu_prepare(vcpu) {
+                    return next;
+                }
+                continue;
+            }
+            let Some(root) = self.thread_space(current) else {
+                // An address space that is gone: nothing can be executed.
+                let ip = current.context.rip.get();
+                self.fault(current, fault::VM_FAULT, &[ip, ip, 1, 0x14]);
+                continue;
+            };
+            if self.loaded_space != root.bits() {
+                self.loaded_space = root.bits();
+                self.machine.switch_vspace(root);
+                self.current_sc.switches.set(self.current_sc.switches.get() + 1);
+            }
+            self.machine.load_tls(current.context.fs_base.get(), current.context.gs_base.get());
+            self.fpu_prepare(FpuOwner::Thread(current));
+            let context = current.bits() + core::mem::offset_of!(Tcb, context) as u64;
+            return Next::User { context: words::Hpa::new(context) };
+        }
+    }
+
+    /// Receive phase: rdi names the endpoint or notification, r12 the reply object.
+    fn receive(&mut self, blocking: bool, with_reply: bool) {
+        let current = self.current;
+        let address = current.context.rdi.get();
+        let missing = LookupFailure::MissingCapability { bits_left: 0 };
+        let slot = match self.lookup_thread_slot(current, address) {
+            Ok(slot) => slot,
+            Err(failure) => return self.cap_fault(current, address, true, failure),
+        };
+        match slot.cap() {
+            Cap::Endpoint { object, rights, .. } if rights.has(Rights::READ) => {
+                let reply = match self.reply_object(with_reply) {
+                    Ok(reply) => reply,
+                    Err(failure) => return self.cap_fault(current, current.context.r12.get(), true, failure),
+                };
+                self.receive_ipc(current, object, rights, blocking, reply);
+            }
+            Cap::Notification { object, rights, .. }
+                if rights.has(Rights::READ) && object.tcb.get().is_none_or(|tcb| tcb == current) =>
+            {
+                self.receive_signal(current, object, blocking);
+            }
+            _ => self.cap_fault(current, address, true, missing),
+        }
+    }
+
+    fn reply_object(&self, with_reply: bool) -> Result<Option<Ref<Reply>>, LookupFailure> {
+        if !with_reply {
+            return Ok(None);
+        }
+        let slot = self.lookup_thread_slot(self.current, self.current.context.r12.get())?;
+        match slot.cap() {
+            Cap::Reply { object, .. } => Ok(Some(object)),
+            _ => Err(LookupFailure::MissingCapability { bits_left: 0 }),
+        }
+    }
+
+    /// Send phase: invokes the capability at `address` with the current thread's message.
+    fn invoke(&mut self, address: u64, mode: SendMode) {
+        let current = self.current;
+        let slot = match self.lookup_thread_slot(current, address) {
+            Ok(slot) => slot,
+            Err(failure) => {
+                if mode.blocking {
+                    self.cap_fault(current, address, false, failure);
+                }
+                return;
+            }
+        };
+        let info = MessageInfo::from_word(current.context.rsi.get());
+        let cap = slot.cap();
+        // Messages carry their capabilities themselves: the transfer resolves them.
+        let extras = match cap {
+            Cap::Notification { .. } => [None; 3],
+            _ => match self.extra_caps(current, info) {
+                Ok(extras) => extras,
+                Err((address, failure)) => {
+                    if mode.blocking {
+                        self.cap_fault(current, address, false, failure);
+                    }
+                    return;
+                }
+            },
+        };
+        let outcome = match cap {
+            Cap::Endpoint { object, badge, rights } if rights.has(Rights::WRITE) => {
+                let SendMode { is_call, blocking, may_donate, .. } = mode;
+                self.send_ipc(current, object, Send { blocking, is_call, badge, rights, may_donate });
+                return;
+            }
+            Cap::Notification { object, badge, rights } if rights.has(Rights::WRITE) => {
+                self.signal(object, badge);
+                Ok(Done::Empty)
+            }
+            Cap::Reply { object, grant } => {
+                self.reply_transfer(current, object, grant);
+                Ok(Done::Empty)
+            }
+            cap => {
+                let buffer = self.ipc_buffer(current, false);
+                let length = if buffer.is_none() { info.length().min(MSG_REGISTERS) } else { info.length() };
+                let registers = [0, 1, 2, 3].map(|n| current.mr(n));
+                let message = Message { label: info.label(), length, registers, buffer, extras, is_call: mode.is_call };
+                self.invoke_object(cap, slot, &message, mode.first_phase)
+            }
+        };
+        self.finish(current, outcome, mode.is_call);
+    }
+
+    fn finish(&mut self, caller: Ref<Tcb>, outcome: Result<Done, Fail>, is_call: bool) {
+        match outcome {
+            Ok(done) if is_call => self.answer(caller, done),
+            Ok(_) => {}
+            Err(Fail::Preempted) => {
+                // The call is done again once the interrupt was taken.
+                if caller.is_runnable() {
+                    self.set_state(caller, State::Restart);
+                }
+                if self.is_schedulable(caller) {
+                    self.check_budget();
+                }
+            }
+            Err(Fail::Error { error, words, length }) => {
+                if is_call {
+                    self.answer_error(caller, error, &words[..length]);
+                }
+            }
+        }
+    }
+
+    fn invoke_object(&mut self, cap: Cap, slot: Ref<crate::slot::Slot>, msg: &Message, first_phase: bool) -> crate::kernel::Outcome {
+        let refused = matches!(
+            cap,
+            Cap::Tcb { .. } | Cap::CNode { .. } | Cap::DomainSet | Cap::SchedControl | Cap::SchedContext { .. }
+        );
+        if first_phase && refused {
+            return Err(Fail::capability(0));
+        }
+        match cap {
+            Cap::Untyped { .. } => self.invoke_untyped(slot, msg),
+            Cap::CNode { .. } => self.invoke_cnode(cap, msg),
+            Cap::Tcb { object } => self.invoke_tcb(object, msg),
+            Cap::SchedControl => self.invoke_sched_control(msg),
+            Cap::SchedContext { object, .. } => self.invoke_sched_context(object, msg),
+            Cap::IrqControl => self.invoke_irq_control(slot, msg),
+            Cap::IrqHandler { irq } => self.invoke_irq_handler(irq, msg),
+            Cap::IoPortControl => self.invoke_io_port_control(slot, msg),
+            Cap::IoPort { first, last } => self.invoke_io_port(first, last, msg),
+            Cap::AsidControl => self.invoke_asid_control(msg),
+            Cap::AsidPool { object, base } => self.invoke_asid_pool(object, base, msg),
+            Cap::Frame { .. } => self.invoke_frame(slot, msg),
+            Cap::Table { .. } => self.invoke_table(slot, msg),
+            Cap::Vcpu { object, rights } => self.invoke_vcpu(object, rights, msg),
+            Cap::ShadowPool { object, .. } => self.invoke_pool(object, msg),
+            Cap::DomainSet => Err(Fail::error(sel4_abi::Error::IllegalOperation)),
+            Cap::Null | Cap::Zombie { .. } | Cap::Endpoint { .. } | Cap::Notification { .. } | Cap::Reply { .. } => {
+                Err(Fail::capability(0))
+            }
+        }
+    }
+
+    /// Stops the thread: out of every queue, keeping its scheduling context.
+    pub(crate) fn suspend(&mut self, tcb: Ref<Tcb>) {
+        self.cancel_ipc(tcb);
+        if tcb.is_runnable() {
+            // A thread stopped inside a system call does it again when it is resumed.
+            if tcb.state.get() == State::Restart {
+                tcb.context.rip.set(tcb.restart_ip());
+                tcb.context.entered_by.set(entry::FULL);
+            }
+            self.set_state(tcb, State::Inactive);
+        }
+        tcb.fault.set(Default::default());
+        self.ready_remove(tcb);
+        self.release_remove(tcb);
+        self.cancel_yield(tcb);
+    }
+
+    /// Starts a stopped thread, ending whatever it waited for.
+    pub(crate) fn restart(&mut self, tcb: Ref<Tcb>) {
+        if !tcb.is_stopped() {
+            return;
+        }
+        self.cancel_ipc(tcb);
+        tcb.fault.set(Default::default());
+        self.set_state(tcb, State::Restart);
+        self.wake_sporadic(tcb);
+        if let Some(sc) = tcb.sc.get() {
+            self.sc_resume(sc);
+        }
+        self.possible_switch(tcb);
+    }
+
+    /// The root of a thread's address space, if it has one that is alive.
+    fn thread_space(&self, tcb: Ref<Tcb>) -> Option<words::Hpa> {
+        match tcb.slots[slots::VSPACE].cap() {
+            Cap::Table { object, level: 4, mapping: Some(mapping), .. } => {
+                (self.space_root(mapping.asid) == Some(object)).then(|| object.hpa())
+            }
+            _ => None,
+        }
+    }
+}
