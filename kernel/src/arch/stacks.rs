@@ -33,7 +33,7 @@ impl<const N: usize> Stack<N> {
 }
 
 /// The one kernel stack.
-pub type KernelStack = Stack<{ 64 * 1024 }>;
+pub type KernelStack = Stack<{ 128 * 1024 }>;
 /// A stack for one exception or for the frames of entries from user mode.
 pub type SmallStack = Stack<{ 8 * 1024 }>;
 

@@ -351,7 +351,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn pool_invalidate(&mut self, pool: Ref<ShadowPool>, msg: &Message) -> Outcome {
-        msg.need(2, 0)?;
+        msg.need(1, 0)?;
         match msg.word(0) {
             0 => self.pool_flush(pool),
             1 => {

@@ -1,0 +1,36 @@
+//! What a shadow leaf grants, given what the guest's tables say and which access asked.
+
+use crate::access::Access;
+use crate::tables::Rights;
+use crate::walk::Translation;
+use exit_abi::Mode;
+
+/// The rights of the leaf that lets `access` go on. The real CR0.WP is always 1; the real SMEP and SMAP are the guest's.
+///
+/// A page is writable only when its guest entry is dirty, so that the first write to it faults and D gets set.
+///
+/// With the guest's CR0.WP clear, a supervisor may write a read-only page. A supervisor page simply becomes writable. A
+/// user page becomes writable *and supervisor-only*, so that user code still cannot write it: the next user access faults
+/// and turns it back. Executing it would then pass SMEP, so it gets NX. SMAP cannot be had there: until it is turned back,
+/// the guest's kernel may read and write that page with RFLAGS.AC clear too. That needs a guest that turns SMAP on and WP
+/// off together, and loosens nothing but that guest's protection from itself.
+#[must_use]
+pub const fn leaf_rights(mode: Mode, found: &Translation, access: Access) -> Rights {
+    if !mode.has(Mode::PG) {
+        return Rights::ALL;
+    }
+    let past_read_only = !mode.has(Mode::WP) && !found.writable;
+    if past_read_only && found.user && access.is_write() && !access.user {
+        return Rights {
+            write: true,
+            user: false,
+            execute: found.executable && !mode.has(Mode::SMEP),
+        };
+    }
+    let writable = found.writable || (past_read_only && !found.user);
+    Rights {
+        write: writable && found.dirty,
+        user: found.user,
+        execute: found.executable,
+    }
+}

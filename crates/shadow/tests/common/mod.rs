@@ -1,0 +1,115 @@
+//! What the tests share: sparse guest memory, a stand-in for the kernel's pool, and a page walker of its own.
+#![allow(dead_code)] // each test program uses its part
+
+pub mod pool;
+pub mod reference;
+
+use shadow::GuestMemory;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use words::Gpa;
+
+/// Guest memory: 8-byte words that are zero until written, and a hole from 3 MiB to 4 MiB, inside a large frame.
+#[derive(Clone, Debug, Default)]
+pub struct Ram {
+    words: RefCell<BTreeMap<u64, u64>>,
+    /// Exchanges to fail, as if another processor had been faster.
+    pub contention: Cell<u32>,
+}
+
+impl Ram {
+    pub const END: u64 = 0x100_0000;
+    const HOLE: std::ops::Range<u64> = 0x30_0000..0x40_0000;
+
+    pub fn has(&self, first: u64, bytes: u64) -> bool {
+        let Some(end) = first.checked_add(bytes) else {
+            return false;
+        };
+        end <= Self::END && (end <= Self::HOLE.start || first >= Self::HOLE.end)
+    }
+
+    pub fn get64(&self, at: u64) -> Option<u64> {
+        self.has(at, 8)
+            .then(|| self.words.borrow().get(&at).copied().unwrap_or(0))
+    }
+
+    pub fn set64(&self, at: u64, value: u64) {
+        assert!(self.has(at, 8) && at.is_multiple_of(8));
+        self.words.borrow_mut().insert(at, value);
+    }
+
+    pub fn get32(&self, at: u64) -> Option<u32> {
+        self.get64(at & !7)
+            .map(|word| (word >> (8 * (at & 4))) as u32)
+    }
+
+    pub fn set32(&self, at: u64, value: u32) {
+        let shift = 8 * (at & 4);
+        let word = self.get64(at & !7).unwrap();
+        self.set64(
+            at & !7,
+            word & !(0xffff_ffff << shift) | u64::from(value) << shift,
+        );
+    }
+
+    /// All that was ever written.
+    pub fn image(&self) -> BTreeMap<u64, u64> {
+        self.words.borrow().clone()
+    }
+
+    fn lost(&self) -> bool {
+        let left = self.contention.get();
+        self.contention.set(left.saturating_sub(1));
+        left > 0
+    }
+}
+
+impl GuestMemory for &Ram {
+    fn read32(&self, at: Gpa) -> Option<u32> {
+        self.get32(at.bits())
+    }
+    fn read64(&self, at: Gpa) -> Option<u64> {
+        self.get64(at.bits())
+    }
+    fn exchange32(&self, at: Gpa, current: u32, new: u32) -> bool {
+        if self.lost() || self.get32(at.bits()) != Some(current) {
+            return false;
+        }
+        self.set32(at.bits(), new);
+        true
+    }
+    fn exchange64(&self, at: Gpa, current: u64, new: u64) -> bool {
+        if self.lost() || self.get64(at.bits()) != Some(current) {
+            return false;
+        }
+        self.set64(at.bits(), new);
+        true
+    }
+    fn is_memory(&self, first: Gpa, bytes: u64) -> bool {
+        self.has(first.bits(), bytes)
+    }
+}
+
+/// A small generator of pseudo-random numbers: what follows from one seed is the same everywhere.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Self {
+        Self(seed ^ 0x9e37_79b9_7f4a_7c15 | 1)
+    }
+    pub fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 7
+    }
+    pub fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+    pub fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.below(from.len() as u64) as usize]
+    }
+}
