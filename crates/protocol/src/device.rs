@@ -35,6 +35,8 @@ pub mod reply {
     pub const EXIT: u64 = 2;
     /// The guest asked for a reset.
     pub const RESET: u64 = 3;
+    /// The request made no sense (to any request).
+    pub const REFUSED: u64 = 4;
 }
 
 /// Badge bits of the notification.

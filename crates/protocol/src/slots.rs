@@ -40,7 +40,8 @@ pub mod mmu {
 
 /// Device server. Thread 0 serves the machine's interrupts; thread 1 + n serves VM n.
 pub mod drivers {
-    /// Notification of the machine's interrupts, bound to thread 0.
+    /// Notification of the machine's interrupts, bound to thread 0. Unbadged, with both rights: the other threads wake
+    /// thread 0 by it.
     pub const NOTIFICATION: u64 = 4;
     /// I/O ports 0x3f8..=0x3ff.
     pub const COM1: u64 = 5;
@@ -52,11 +53,20 @@ pub mod drivers {
     pub const TIMER_IRQ: u64 = 8;
     /// I/O port 0xf4: ends the run.
     pub const EXIT: u64 = 9;
-    /// VM n's endpoint (receive), reply object, and notification of its vmm-server (send), at BASE + 4n + 0, 1, 2.
+    /// The HPET's frame, if there is one; mapped at [`layout::HPET`](crate::layout::HPET).
+    pub const HPET_FRAME: u64 = 10;
+    /// VM n's endpoint (receive), reply object, and notification of its vmm-server (send), at BASE + 4n + 0, 1, 2. A
+    /// capability has one badge, so the notification stands twice: badge [`signal::LINE`](crate::device::signal::LINE)
+    /// at 2, badge [`signal::DEADLINE`](crate::device::signal::DEADLINE) at 3.
     pub const VM_BASE: u64 = 32;
     /// Slots of VM `n`: (endpoint, reply, notification).
     #[must_use]
     pub const fn vm(n: u64) -> (u64, u64, u64) {
         (VM_BASE + 4 * n, VM_BASE + 4 * n + 1, VM_BASE + 4 * n + 2)
+    }
+    /// Slot of VM `n`'s notification with the badge of a deadline.
+    #[must_use]
+    pub const fn vm_deadline(n: u64) -> u64 {
+        VM_BASE + 4 * n + 3
     }
 }

@@ -152,8 +152,9 @@ pub struct DomainInfo {
     pub tsc_mhz: u32,
     /// The VM (of vmm-server, mmu-server), or all of them (device server).
     pub vms: Vec<Vm, MAX_VMS>,
-    /// mmu-server: offset of [`layout::GUEST_FILES`](crate::layout::GUEST_FILES) from the archive's first byte is 0: the
-    /// whole archive is mapped there, `archive_length` bytes.
+    /// mmu-server: length of the archive, whose first byte would stand at
+    /// [`layout::GUEST_FILES`](crate::layout::GUEST_FILES). Mapped there are the pages of its own VM's pieces, until it
+    /// says that it is ready.
     pub archive_length: u64,
     /// Device server: the machine's timer.
     pub timer: Timer,

@@ -1,0 +1,330 @@
+use super::*;
+use crate::program::tests::elf64;
+use proptest::prelude::*;
+
+const MEMORY: u64 = 64 << 20;
+
+fn file(name: &str, bytes: impl Into<Vec<u8>>) -> File {
+    File {
+        name: name.into(),
+        bytes: bytes.into(),
+    }
+}
+
+fn request<'a>(kernel: &'a File, initrds: &'a [File]) -> Request<'a> {
+    Request {
+        kernel,
+        initrds,
+        append: "console=ttyS0",
+        loads: &[],
+        memory: MEMORY,
+    }
+}
+
+fn refusal(bytes: impl Into<Vec<u8>>) -> String {
+    let kernel = file("guest", bytes);
+    let line = load(&request(&kernel, &[]))
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        line.starts_with("guest: ") && !line.contains('\n'),
+        "{line}"
+    );
+    line
+}
+
+/// A bzImage whose kernel is `kernel`, 16 bytes a paragraph.
+fn bzimage(kernel: &[u8]) -> Vec<u8> {
+    let mut image = vec![0; 1024];
+    let mut put = |at: usize, value: &[u8]| image[at..at + value.len()].copy_from_slice(value);
+    put(0x1f1, &[1]);
+    put(0x1f4, &((kernel.len() / 16) as u32).to_le_bytes());
+    put(0x1fe, &[0x55, 0xaa]);
+    put(0x201, &[0x6a]);
+    put(0x202, b"HdrS");
+    put(0x206, &0x20f_u16.to_le_bytes());
+    put(0x22c, &0x7fff_ffff_u32.to_le_bytes());
+    put(0x236, &[1]);
+    put(0x238, &2047_u32.to_le_bytes());
+    put(0x258, &0x100_0000_u64.to_le_bytes());
+    put(0x260, &0x80_0000_u32.to_le_bytes());
+    image.extend(kernel);
+    image
+}
+
+/// A multiboot header with these flags and address fields.
+fn header(flags: u32, fields: &[u32]) -> Vec<u8> {
+    let magic = 0x1bad_b002_u32;
+    let sum = 0_u32.wrapping_sub(magic).wrapping_sub(flags);
+    [&[magic, flags, sum], fields]
+        .concat()
+        .iter()
+        .flat_map(|w| w.to_le_bytes())
+        .collect()
+}
+
+/// Memory as the guest finds it.
+fn memory(loaded: &Loaded) -> Vec<u8> {
+    let mut memory = vec![0; MEMORY as usize];
+    for piece in &loaded.pieces {
+        let at = piece.gpa as usize;
+        memory[at..at + piece.bytes.len()].copy_from_slice(&piece.bytes);
+    }
+    memory
+}
+
+fn word(memory: &[u8], at: u64) -> u64 {
+    u64::from(crate::bytes::u32_at(memory, at as usize).expect("inside"))
+}
+
+fn text(memory: &[u8], at: u64) -> &str {
+    let from = &memory[at as usize..];
+    let end = from.iter().position(|&b| b == 0).expect("terminated");
+    std::str::from_utf8(&from[..end]).expect("text")
+}
+
+#[test]
+fn a_linux_kernel_is_laid_out_by_the_64_bit_protocol() {
+    let kernel = file("bzImage", bzimage(&[0x90; 4096]));
+    let initrds = [file("initrd", vec![7; 5000])];
+    let loaded = load(&request(&kernel, &initrds)).expect("loads");
+    let Entry::Linux64 {
+        rip,
+        zero_page,
+        cr3,
+        gdt,
+    } = loaded.entry
+    else {
+        panic!("64-bit entry")
+    };
+    assert_eq!(rip, 0x100_0200);
+    let memory = memory(&loaded);
+    assert_eq!(memory[rip as usize], 0x90);
+    assert_eq!(word(&memory, gdt + 0x14), 0x00af_9b00, "__BOOT_CS");
+
+    assert_eq!(&memory[zero_page as usize + 0x202..][..4], b"HdrS");
+    let ramdisk = word(&memory, zero_page + 0x218);
+    assert_eq!(word(&memory, zero_page + 0x21c), 5000);
+    assert_eq!(&memory[ramdisk as usize..][..5000], &[7; 5000]);
+    assert!(ramdisk > MEMORY - 3 * 4096, "high");
+    assert_eq!(
+        text(&memory, word(&memory, zero_page + 0x228)),
+        "console=ttyS0"
+    );
+    assert_eq!(memory[zero_page as usize + 0x1e8], 3);
+    assert_eq!(word(&memory, zero_page + 0x2d0 + 8), 0x9_fc00);
+
+    // The page tables map the first 4 GiB onto themselves.
+    for address in [0_u64, 0x20_0000, 0x1234_5678, 0xffff_ffff] {
+        let pdpt = word(&memory, cr3 + 8 * (address >> 39)) & !0xfff;
+        let directory = word(&memory, pdpt + 8 * (address >> 30)) & !0xfff;
+        let entry = word(&memory, directory + 8 * (address >> 21 & 511));
+        assert_eq!(entry & 0x83, 0x83);
+        assert_eq!((entry & !0xfff) + (address & 0x1f_ffff), address);
+    }
+}
+
+#[test]
+fn a_linux_kernel_that_cannot_run_is_refused() {
+    let good = bzimage(&[0x90; 4096]);
+    let but = |at: usize, value: &[u8]| {
+        let mut image = good.clone();
+        image[at..at + value.len()].copy_from_slice(value);
+        refusal(image)
+    };
+    assert!(refusal(&good[..2000]).contains("truncated: copy it again"));
+    assert!(but(0x206, &[0x0b, 2]).contains("boot protocol 2.11"));
+    assert!(but(0x236, &[0]).contains("64-bit entry"));
+    assert!(but(0x260, &(200_u32 << 20).to_le_bytes()).contains("--memory 216M"));
+    assert!(but(0x258, &[0xff; 8]).contains("use a smaller one"));
+    assert!(but(0x258, &[0; 8]).contains("below 1 MiB"));
+    assert!(but(0x238, &[1, 0, 0, 0]).contains("shorten --append"));
+}
+
+#[test]
+fn an_initrd_that_does_not_fit_or_is_one_too_many_is_refused() {
+    let kernel = file("bzImage", bzimage(&[0x90; 4096]));
+    let large = [file("initrd", vec![0; 50 << 20])];
+    let line = load(&request(&kernel, &large))
+        .expect_err("refused")
+        .to_string();
+    assert!(
+        line.starts_with("initrd: ") && line.contains("--memory"),
+        "{line}"
+    );
+    let two = [file("a", vec![0; 1]), file("b", vec![0; 1])];
+    assert!(load(&request(&kernel, &two)).is_err());
+}
+
+#[test]
+fn a_multiboot_elf_is_laid_out_with_information_and_modules() {
+    let mut code = header(3, &[]);
+    code.extend(b"code");
+    let kernel = file(
+        "dir/test.flat",
+        elf64(0x8010, &[(0x8000, &code, 0x9000, 7)]),
+    );
+    let modules = [file("env/environ", b"A=1".to_vec())];
+    let loaded = load(&request(&kernel, &modules)).expect("loads");
+    let Entry::Multiboot { eip, info } = loaded.entry else {
+        panic!("multiboot entry")
+    };
+    assert_eq!(eip, 0x8010);
+    let info = u64::from(info);
+    assert!(
+        info > 1 << 20,
+        "not where a program linked low keeps its data"
+    );
+    let memory = memory(&loaded);
+    assert_eq!(&memory[0x800c..0x8010], b"code");
+    assert_eq!(word(&memory, info) & 0x4d, 0x4d);
+    assert_eq!(word(&memory, info + 4), 640);
+    assert_eq!(word(&memory, info + 8), 63 << 10);
+    assert_eq!(
+        text(&memory, word(&memory, info + 16)),
+        "test.flat console=ttyS0"
+    );
+    assert_eq!(word(&memory, info + 20), 1);
+    let module = word(&memory, info + 24);
+    let (start, end) = (word(&memory, module), word(&memory, module + 4));
+    assert_eq!(&memory[start as usize..end as usize], b"A=1");
+    assert_eq!(text(&memory, word(&memory, module + 8)), "environ");
+    let (length, map) = (word(&memory, info + 44), word(&memory, info + 48));
+    assert_eq!(length, 3 * 24);
+    let third = map + 48;
+    assert_eq!(
+        (word(&memory, third), word(&memory, third + 4)),
+        (20, 1 << 20)
+    );
+    assert_eq!(
+        (word(&memory, third + 12), word(&memory, third + 20)),
+        (63 << 20, 1)
+    );
+}
+
+#[test]
+fn address_fields_are_followed_in_any_file() {
+    // The header is at 0x10 of the file and at 0x10_0010 in memory.
+    let mut bytes = vec![0; 0x10];
+    bytes.extend(header(
+        1 << 16,
+        &[0x10_0010, 0x10_0000, 0, 0x11_0000, 0x10_0000],
+    ));
+    let kernel = file("flat", bytes.clone());
+    let loaded = load(&request(&kernel, &[])).expect("loads");
+    assert!(matches!(
+        loaded.entry,
+        Entry::Multiboot { eip: 0x10_0000, .. }
+    ));
+    assert_eq!(loaded.pieces[0].gpa, 0x10_0000);
+    assert_eq!(loaded.pieces[0].bytes[..bytes.len()], bytes[..]);
+    assert_eq!(loaded.occupied[0], 0x10_0000..0x11_0000);
+}
+
+#[test]
+fn a_multiboot_program_that_cannot_run_is_refused() {
+    let code = header(0, &[]);
+    assert!(refusal(elf64(0x8000, &[(0x8000, &code, 128 << 20, 7)])).contains("--memory 130M"));
+    assert!(refusal(elf64(0x10, &[(0x8000, &code, 64, 7)])).contains("entry"));
+    assert!(refusal(elf64(0x8000, &[(0x8000, &header(8, &[]), 64, 7)])).contains("demands"));
+    let whole = elf64(
+        0x8000,
+        &[(0x8000, &code, 64, 7), (0x9000, &[1; 100], 100, 7)],
+    );
+    assert!(refusal(&whole[..whole.len() - 1]).contains("truncated"));
+    assert!(refusal(header(1 << 16, &[0, 1, 0, 0, 0])).contains("address fields"));
+    assert!(refusal(header(1 << 16, &[0x1000, 0x1000])).contains("address fields"));
+}
+
+#[test]
+fn what_is_no_guest_is_refused() {
+    assert!(refusal(b"".to_vec()).contains("empty"));
+    assert!(refusal(b"#!/bin/sh".to_vec()).contains("no known guest format"));
+    assert!(refusal(elf64(0, &[(0x8000, b"code", 4, 7)])).contains("without a multiboot 1 header"));
+}
+
+#[test]
+fn a_file_loaded_over_the_guest_is_refused() {
+    let code = header(0, &[]);
+    let kernel = file("k", elf64(0x8000, &[(0x8000, &code, 0x1000, 7)]));
+    let at = |at: u64| {
+        let loads = [("system.toml:7".to_string(), file("extra", vec![1; 64]), at)];
+        load(&Request {
+            loads: &loads,
+            ..request(&kernel, &[])
+        })
+        .map_err(|e| e.to_string())
+    };
+    assert!(
+        at(0x8ff0)
+            .expect_err("refused")
+            .starts_with("system.toml:7: overlapping memory")
+    );
+    assert!(
+        at(MEMORY - 8)
+            .expect_err("refused")
+            .contains("does not fit")
+    );
+    assert!(at(0x9000).is_ok());
+}
+
+/// Pieces lie inside memory and apart from each other.
+fn is_sound(loaded: &Loaded, memory: u64) -> bool {
+    let mut ranges: Vec<_> = loaded
+        .pieces
+        .iter()
+        .map(|p| p.gpa..p.gpa + p.bytes.len() as u64)
+        .collect();
+    ranges.sort_by_key(|range| range.start);
+    ranges.iter().all(|range| range.end <= memory)
+        && ranges.windows(2).all(|pair| pair[0].end <= pair[1].start)
+}
+
+/// Damages a good file and loads it.
+fn survives(mut bytes: Vec<u8>, cut: usize, damage: &[(usize, u8)]) -> bool {
+    bytes.truncate(cut);
+    for &(at, value) in damage {
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte = value;
+        }
+    }
+    let kernel = file("guest", bytes);
+    let initrds = [file("initrd", vec![1; 10_000])];
+    match load(&request(&kernel, &initrds)) {
+        Ok(loaded) => is_sound(&loaded, MEMORY),
+        Err(error) => !error.to_string().contains('\n'),
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_are_a_guest_or_one_line(bytes in proptest::collection::vec(any::<u8>(), 0..600)) {
+        prop_assert!(survives(bytes, 600, &[]));
+    }
+
+    #[test]
+    fn a_damaged_linux_kernel_is_loaded_soundly_or_refused(
+        cut in 512usize..5200,
+        damage in proptest::collection::vec((0x1f0usize..0x280, any::<u8>()), 0..6),
+    ) {
+        prop_assert!(survives(bzimage(&[0x90; 4096]), cut, &damage));
+    }
+
+    #[test]
+    fn a_damaged_multiboot_elf_is_loaded_soundly_or_refused(
+        cut in 0usize..400,
+        damage in proptest::collection::vec((0usize..400, any::<u8>()), 0..6),
+    ) {
+        let code = header(3, &[]);
+        let elf = elf64(0x8010, &[(0x8000, &code, 0x9000, 7), (0x20_0000, &[1; 64], 64, 6)]);
+        prop_assert!(survives(elf, cut.max(100), &damage));
+    }
+
+    #[test]
+    fn any_address_fields_are_loaded_soundly_or_refused(fields in proptest::array::uniform5(any::<u32>()), low: bool) {
+        let fields = if low { fields.map(|f| f % 0x400_0000) } else { fields };
+        let mut bytes = header(1 << 16, &fields);
+        bytes.resize(4096, 1);
+        prop_assert!(survives(bytes, 4096, &[]));
+    }
+}
