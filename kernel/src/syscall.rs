@@ -53,19 +53,26 @@ impl<M: Machine> Kernel<M> {
             syscall::NB_WAIT => self.receive(false, false),
             syscall::REPLY_RECV => {
                 self.invoke(r12, FIRST);
-                self.receive(true, true);
+                self.second_phase(current, true);
             }
             syscall::NB_SEND_RECV => {
                 self.invoke(r13, FIRST);
-                self.receive(true, true);
+                self.second_phase(current, true);
             }
             syscall::NB_SEND_WAIT => {
                 self.invoke(r12, FIRST);
-                self.receive(true, false);
+                self.second_phase(current, false);
             }
             syscall::YIELD => self.yield_budget(),
             syscall::SET_TLS_BASE => current.context.fs_base.set(if words::Gva::new(rdi).is_canonical() { rdi } else { 0 }),
             _ => self.fault(current, fault::UNKNOWN_SYSCALL, &[number as u64]),
+        }
+    }
+
+    /// The receive phase of a combined call, unless the send phase was preempted: then the whole call is done again.
+    fn second_phase(&mut self, caller: Ref<Tcb>, with_reply: bool) {
+        if caller.state.get() == State::Running {
+            self.receive(true, with_reply);
         }
     }
 
@@ -336,11 +343,9 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn suspend(&mut self, tcb: Ref<Tcb>) {
         self.cancel_ipc(tcb);
         if tcb.is_runnable() {
-            // A thread stopped inside a system call does it again when it is resumed.
-            if tcb.state.get() == State::Restart {
-                tcb.context.rip.set(tcb.restart_ip());
-                tcb.context.entered_by.set(entry::FULL);
-            }
+            // A thread stopped inside a system call does it again when it is resumed; one that has finished it does not.
+            tcb.context.rip.set(tcb.visible_ip());
+            tcb.context.entered_by.set(entry::FULL);
             self.set_state(tcb, State::Inactive);
         }
         tcb.fault.set(Default::default());
@@ -368,7 +373,7 @@ impl<M: Machine> Kernel<M> {
     fn thread_space(&self, tcb: Ref<Tcb>) -> Option<words::Hpa> {
         match tcb.slots[slots::VSPACE].cap() {
             Cap::Table { object, level: 4, mapping: Some(mapping), .. } => {
-                (self.space_root(mapping.asid) == Some(object)).then(|| object.hpa())
+                (self.space_root(mapping.asid, mapping.kind) == Some(object)).then(|| object.hpa())
             }
             _ => None,
         }

@@ -131,13 +131,14 @@ impl Builder {
     /// One page of RAM in the window, with the image's rights if it belongs to it.
     fn map_ram_page(&mut self, at: u64) -> Result<(), Error> {
         let image = layout::image();
-        let linked = layout::IMAGE + at;
-        let rights = if at < layout::image_start() || linked >= image.end || linked >= image.data {
-            pte::P | pte::RW | pte::NX
-        } else {
+        // Compared as physical addresses: the image's link addresses would wrap for RAM from 2 GiB on.
+        let read_only = layout::image_start()..image.data - layout::IMAGE;
+        let rights = if read_only.contains(&at) {
             pte::P | pte::NX
+        } else {
+            pte::P | pte::RW | pte::NX
         };
-        if linked < image.end && stacks::is_guard(linked) {
+        if at < image.end - layout::IMAGE && stacks::is_guard(layout::IMAGE + at) {
             return Ok(());
         }
         let slot = self.slot(layout::WINDOW + at, 1)?;

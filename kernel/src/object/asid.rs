@@ -15,12 +15,15 @@ use sel4_abi::{Error, LookupFailure, label};
 pub struct AsidPool(pub(crate) [Cell<u64>; 512]);
 
 impl<M: Machine> Kernel<M> {
-    /// The root of the space with this number, if it lives.
-    pub(crate) fn space_root(&self, asid: u16) -> Option<Ref<Page>> {
+    /// The root of the space with this number, if it lives and is of this kind: a number is used again after its space
+    /// is gone, and capabilities of old mappings still carry it.
+    pub(crate) fn space_root(&self, asid: u16, kind: SpaceKind) -> Option<Ref<Page>> {
         let pool = self.asid_pools.get(usize::from(asid >> 9))?.get()?;
-        match pool.0[usize::from(asid & 511)].get() & !1 {
+        let entry = pool.0[usize::from(asid & 511)].get();
+        let same_kind = (entry & 1 != 0) == (kind == SpaceKind::Guest);
+        match entry & !1 {
             0 => None,
-            root => Some(Ref::at(root)),
+            root => same_kind.then(|| Ref::at(root)),
         }
     }
 
@@ -80,7 +83,8 @@ impl<M: Machine> Kernel<M> {
         self.asid_pools[number].set(None);
         for entry in &pool.0 {
             if entry.get() & 1 != 0 {
-                self.guest_space_changed(Ref::at(entry.get() & !1));
+                // Without a number nothing can be unmapped from the space any more: no pool may fill from it.
+                self.guest_space_finalise(Ref::at(entry.get() & !1));
             }
         }
         self.reload_space();

@@ -110,15 +110,20 @@ impl<M: Machine> Kernel<M> {
         if source != dest && !dest.is_empty() {
             return Err(Fail::error(Error::DeleteFirst));
         }
-        let missing = |depth| Fail::lookup(true, LookupFailure::MissingCapability { bits_left: depth });
+        let missing = |is_source, depth| {
+            Fail::lookup(is_source, LookupFailure::MissingCapability { bits_left: depth })
+        };
         if source.is_empty() {
-            return Err(missing(msg.word(7)));
+            return Err(missing(true, msg.word(7)));
         }
         if pivot.is_empty() {
-            return Err(missing(msg.word(4)));
+            return Err(missing(false, msg.word(4)));
         }
-        // Data 0 leaves a capability as it is; otherwise Mutate's rules.
-        let update = |cap: Cap, data: u64| if data == 0 { cap } else { cap.with_data(data, true) };
+        // Mutate's rules, but data 0 leaves a badge as it is.
+        let update = |cap: Cap, data: u64| match cap {
+            Cap::Endpoint { .. } | Cap::Notification { .. } if data == 0 => cap,
+            _ => cap.with_data(data, true),
+        };
         let new_source = update(source.cap(), msg.word(5));
         let new_pivot = update(pivot.cap(), msg.word(2));
         if new_source.is_null() || new_pivot.is_null() {

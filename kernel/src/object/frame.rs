@@ -117,7 +117,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Takes a frame out of the space it is mapped in, if it still is.
     pub(crate) fn unmap_frame(&mut self, base: u64, size: u8, mapping: Mapping) {
-        let Some(root) = self.space_root(mapping.asid) else { return };
+        let Some(root) = self.space_root(mapping.asid, mapping.kind) else { return };
         let level = u32::from(size) + 1;
         let Entry::Found(entry) = Self::table_entry(root, mapping.address, level) else { return };
         let value = entry.get();

@@ -145,6 +145,8 @@ impl<M: Machine> Kernel<M> {
             } else if !caller.slots[crate::object::tcb::slots::TIMEOUT].is_empty()
                 && fault.label != sel4_abi::fault::TIMEOUT
             {
+                // Its call is done: it must not be done again when the handler answers.
+                caller.context.entered_by.set(crate::context::entry::FULL);
                 self.timeout_fault(caller);
             } else {
                 self.release_push(caller);

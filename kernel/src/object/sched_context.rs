@@ -218,7 +218,8 @@ impl<M: Machine> Kernel<M> {
             return Err(Fail::range(0, limit - 2));
         }
         let mhz = self.machine.tsc_mhz();
-        self.sched_context_configure(sc, budget * mhz, period * mhz, extra as u32 + 2);
+        let refills = u32::try_from(extra + 2).unwrap_or(u32::MAX);
+        self.sched_context_configure(sc, budget * mhz, period * mhz, refills);
         sc.badge.set(badge);
         sc.sporadic.set(flags & 1 != 0);
         Ok(Done::Empty)

@@ -344,7 +344,8 @@ impl<M: Machine> Kernel<M> {
             return Err(Fail::error(Error::IllegalOperation));
         }
         self.vcpu_drop_root(vcpu);
-        page.state.roots.set(page.state.roots.get() + 1);
+        let roots = page.state.roots.get().checked_add(1).ok_or(Fail::error(Error::IllegalOperation))?;
+        page.state.roots.set(roots);
         vcpu.root.set(Some(index));
         vcpu.flush.set(true);
         Ok(Done::Empty)
@@ -355,6 +356,7 @@ impl<M: Machine> Kernel<M> {
         match msg.word(0) {
             0 => self.pool_flush(pool),
             1 => {
+                msg.need(2, 0)?;
                 let mut next = pool.vcpus.get();
                 while let Some(vcpu) = next {
                     self.vcpu_invalidate(vcpu, msg.word(1));

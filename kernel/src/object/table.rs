@@ -48,7 +48,7 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn space_of(&self, cap: Cap, kind: SpaceKind) -> Option<(Ref<Page>, u16)> {
         match cap {
             Cap::Table { object, level: 4, kind: found, mapping: Some(Mapping { asid, .. }) } if found == kind => {
-                (self.space_root(asid) == Some(object)).then_some((object, asid))
+                (self.space_root(asid, kind) == Some(object)).then_some((object, asid))
             }
             _ => None,
         }
@@ -108,7 +108,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Takes the table out of its space.
     fn unmap_table(&mut self, object: Ref<Page>, level: u8, mapping: Mapping) {
-        let Some(root) = self.space_root(mapping.asid) else { return };
+        let Some(root) = self.space_root(mapping.asid, mapping.kind) else { return };
         if let Entry::Found(entry) = Self::table_entry(root, mapping.address, u32::from(level) + 1)
             && entry.get() & pte::P != 0
             && entry.get() & pte::ADDRESS == object.bits()

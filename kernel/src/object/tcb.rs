@@ -172,6 +172,11 @@ impl Tcb {
         let rip = self.context.rip.get();
         if self.context.entered_by.get() == entry::SYSCALL { rip.wrapping_sub(2) } else { rip }
     }
+    /// The instruction pointer as others may see it: where the thread goes on when it is resumed.
+    #[must_use]
+    pub fn visible_ip(&self) -> u64 {
+        if self.state.get() == State::Running { self.context.rip.get() } else { self.restart_ip() }
+    }
     pub(crate) fn slot(&self, n: usize) -> Ref<Slot> {
         // The slots are the object's first bytes.
         let this = core::ptr::from_ref(&self.slots[n]);
@@ -265,6 +270,7 @@ impl<M: Machine> Kernel<M> {
         for (n, value) in values.iter_mut().enumerate() {
             *value = tcb.register(n).get();
         }
+        values[0] = tcb.visible_ip();
         Ok(Done::words(&values[..count as usize]))
     }
 
@@ -277,10 +283,12 @@ impl<M: Machine> Kernel<M> {
         if tcb == self.current {
             return Err(Fail::error(Error::IllegalOperation));
         }
+        // A system call that is not overwritten is done again.
+        tcb.context.rip.set(tcb.visible_ip());
+        tcb.context.entered_by.set(entry::FULL);
         for n in 0..(count as usize).min(USER_CONTEXT_WORDS) {
             tcb.write_register(n, msg.word(2 + n));
         }
-        tcb.context.entered_by.set(entry::FULL);
         if msg.word(0) & 1 != 0 {
             self.restart(tcb);
         }
@@ -303,8 +311,7 @@ impl<M: Machine> Kernel<M> {
             for n in 0..18 {
                 tcb.write_register(n, source.register(n).get());
             }
-            // A source inside a system call would resume behind it; the copy does too.
-            tcb.context.rip.set(source.context.rip.get());
+            tcb.write_register(0, source.visible_ip());
         }
         if flags & 8 != 0 {
             for n in 18..USER_CONTEXT_WORDS {
@@ -327,7 +334,10 @@ impl<M: Machine> Kernel<M> {
         vspace_data: u64,
     ) -> Result<(SlotUpdate, SlotUpdate), Fail> {
         for n in [slots::CSPACE, slots::VSPACE] {
-            if matches!(tcb.slots[n].cap(), Cap::Zombie { .. }) {
+            // Replacing the last capability of a container would empty it, which takes long and may take anything away,
+            // this thread included.
+            let container = matches!(tcb.slots[n].cap(), Cap::Zombie { .. } | Cap::CNode { .. } | Cap::Tcb { .. });
+            if container && slot::is_final(tcb.slot(n)) {
                 return Err(Fail::error(Error::IllegalOperation));
             }
         }

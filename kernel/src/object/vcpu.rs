@@ -59,12 +59,14 @@ const _: () = assert!(size_of::<Vcpu>() == 1 << sel4_abi::object::VCPU_BITS);
 pub(crate) struct Tags {
     next: u32,
     generation: u64,
+    /// The whole flush of this generation is still due: no VMRUN has done it yet.
+    flush_due: bool,
 }
 
 impl Tags {
     /// No tag given yet; a vCPU's generation 0 is never current.
     pub const fn new() -> Self {
-        Self { next: 1, generation: 1 }
+        Self { next: 1, generation: 1, flush_due: false }
     }
 }
 
@@ -575,19 +577,18 @@ impl<M: Machine> Kernel<M> {
     /// A tag for this run: the old one, or a fresh one if something was taken from the shadow (I3, I5).
     fn assign_tag(&mut self, vcpu: Ref<Vcpu>) {
         let current = vcpu.generation.get() == self.tags.generation && vcpu.tag.get() != 0;
-        let mut control = 0;
         if vcpu.flush.replace(false) || !current {
             if self.tags.next >= self.machine.svm().asids {
                 self.tags.next = 1;
                 self.tags.generation += 1;
-                control = 1;
+                self.tags.flush_due = true;
             }
             vcpu.tag.set(self.tags.next);
             vcpu.generation.set(self.tags.generation);
             self.tags.next += 1;
         }
         vcpu.write_part(vmcb::ASID, 4, u64::from(vcpu.tag.get()));
-        vcpu.write_part(vmcb::TLB_CONTROL, 1, control);
+        vcpu.write_part(vmcb::TLB_CONTROL, 1, u64::from(self.tags.flush_due));
     }
 
     /// After #VMEXIT of the current vCPU: true if a host interrupt waits to be taken.
@@ -604,6 +605,8 @@ impl<M: Machine> Kernel<M> {
             self.exit_fault(vcpu, Exit::Invalid { code: code as u32, rip });
             return false;
         }
+        // Only now is it sure that VMRUN got as far as flushing.
+        self.tags.flush_due = false;
         if vcpu.read(vmcb::CR3) & words::x86::pte::ADDRESS != vcpu.installed.get() {
             let found = vcpu.read(vmcb::CR3);
             self.exit_fault(vcpu, Exit::FormatBroken { found, installed_page: vcpu.root.get().unwrap_or(u64::MAX) });
