@@ -20,5 +20,7 @@ pub mod object;
 mod sched;
 pub mod slot;
 mod syscall;
+#[cfg(test)]
+mod tests;
 
 pub use syscall::{TIMER_VECTOR, USER_VECTOR_BASE};

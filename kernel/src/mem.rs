@@ -29,6 +29,18 @@ fn window() -> u64 {
     TEST_WINDOW.with(Cell::get)
 }
 
+/// Where the calling test thread's physical memory is; for handing it to another thread.
+#[cfg(test)]
+pub fn test_window() -> u64 {
+    window()
+}
+
+/// Makes memory that [`install_test_memory`] made for another test thread this thread's.
+#[cfg(test)]
+pub fn set_test_window(base: u64) {
+    TEST_WINDOW.with(|window| window.set(base));
+}
+
 /// Gives the calling test thread `bytes` of zeroed memory as its physical memory.
 #[cfg(test)]
 pub fn install_test_memory(bytes: usize) {

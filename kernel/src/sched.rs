@@ -11,10 +11,10 @@ use crate::object::{Notification, SchedContext, Tcb};
 
 /// Ready queues and release queue.
 pub struct Queues {
-    heads: [Link<Tcb>; 256],
-    tails: [Link<Tcb>; 256],
-    bitmap: [u64; 4],
-    release: Link<Tcb>,
+    pub(crate) heads: [Link<Tcb>; 256],
+    pub(crate) tails: [Link<Tcb>; 256],
+    pub(crate) bitmap: [u64; 4],
+    pub(crate) release: Link<Tcb>,
 }
 
 impl Queues {

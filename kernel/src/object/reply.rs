@@ -13,7 +13,7 @@ use core::cell::Cell;
 #[repr(C)]
 pub struct Reply {
     pub(crate) tcb: Link<Tcb>,
-    prev: Link<Reply>,
+    pub(crate) prev: Link<Reply>,
     next: Cell<u64>,
     /// `next` is the scheduling context: this reply is the stack's top.
     is_top: Cell<bool>,
@@ -22,10 +22,10 @@ pub struct Reply {
 const _: () = assert!(size_of::<Reply>() == 1 << sel4_abi::object::REPLY_BITS);
 
 impl Reply {
-    fn context(&self) -> Option<Ref<SchedContext>> {
+    pub(crate) fn context(&self) -> Option<Ref<SchedContext>> {
         (self.is_top.get() && self.next.get() != 0).then(|| Ref::at(self.next.get()))
     }
-    fn above(&self) -> Option<Ref<Reply>> {
+    pub(crate) fn above(&self) -> Option<Ref<Reply>> {
         (!self.is_top.get() && self.next.get() != 0).then(|| Ref::at(self.next.get()))
     }
     fn set_next(&self, next: u64, is_top: bool) {

@@ -59,7 +59,7 @@ impl SchedContext {
 }
 
 impl Ref<SchedContext> {
-    fn refill(self, n: u32) -> Ref<Refill> {
+    pub(crate) fn refill(self, n: u32) -> Ref<Refill> {
         let index = (self.head.get() + n) % self.max.get();
         Ref::at(self.bits() + HEADER + 16 * u64::from(index))
     }

@@ -25,10 +25,10 @@ const LINK_GROUP: usize = 2;
 /// State of one page: the epoch it was reset in, level, incoming links, vCPUs that have it as root.
 #[repr(C)]
 pub struct PageState {
-    epoch: Cell<u64>,
-    links: Cell<u32>,
-    roots: Cell<u16>,
-    level: Cell<u8>,
+    pub(crate) epoch: Cell<u64>,
+    pub(crate) links: Cell<u32>,
+    pub(crate) roots: Cell<u16>,
+    pub(crate) level: Cell<u8>,
 }
 
 const _: () = assert!(size_of::<PageState>() == 16);
@@ -39,9 +39,9 @@ pub struct ShadowPool {
     pub(crate) space: Link<Page>,
     /// Next pool of the same space.
     pub(crate) next: Link<ShadowPool>,
-    vcpus: Link<Vcpu>,
+    pub(crate) vcpus: Link<Vcpu>,
     /// Bumped whenever a frame leaves the space; starts at 1, so that a zeroed page is stale.
-    epoch: Cell<u64>,
+    pub(crate) epoch: Cell<u64>,
     usable: Cell<u64>,
     first: Cell<u64>,
 }
@@ -71,13 +71,13 @@ struct Live {
 }
 
 impl Ref<ShadowPool> {
-    fn state(self, index: u64) -> Ref<PageState> {
+    pub(crate) fn state(self, index: u64) -> Ref<PageState> {
         Ref::at(self.bits() + 4096 + 16 * index)
     }
-    fn page(self, index: u64) -> Ref<Page> {
+    pub(crate) fn page(self, index: u64) -> Ref<Page> {
         Ref::at(self.bits() + 4096 * (self.first.get() + index))
     }
-    fn index_of(self, hpa: u64) -> u64 {
+    pub(crate) fn index_of(self, hpa: u64) -> u64 {
         (hpa - self.bits()) / 4096 - self.first.get()
     }
     fn check_index(self, index: u64) -> Result<(), Fail> {

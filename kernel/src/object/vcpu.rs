@@ -39,7 +39,7 @@ pub struct Vcpu {
     pub(crate) cr3: Cell<u64>,
     pub(crate) cr4: Cell<u64>,
     pub(crate) efer: Cell<u64>,
-    tag: Cell<u32>,
+    pub(crate) tag: Cell<u32>,
     generation: Cell<u64>,
     /// A fresh tag is due.
     pub(crate) flush: Cell<bool>,

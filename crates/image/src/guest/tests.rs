@@ -43,6 +43,8 @@ fn bzimage(kernel: &[u8]) -> Vec<u8> {
     put(0x201, &[0x6a]);
     put(0x202, b"HdrS");
     put(0x206, &0x20f_u16.to_le_bytes());
+    put(0x211, &[1]);
+    put(0x214, &0x10_0000_u32.to_le_bytes());
     put(0x22c, &0x7fff_ffff_u32.to_le_bytes());
     put(0x236, &[1]);
     put(0x238, &2047_u32.to_le_bytes());
@@ -122,6 +124,41 @@ fn a_linux_kernel_is_laid_out_by_the_64_bit_protocol() {
         assert_eq!(entry & 0x83, 0x83);
         assert_eq!((entry & !0xfff) + (address & 0x1f_ffff), address);
     }
+}
+
+#[test]
+fn another_loader_puts_the_same_kernel_and_header_into_memory() {
+    use linux_loader::loader::{KernelLoader, bzimage::BzImage};
+    use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
+
+    let image = bzimage(&std::array::from_fn::<u8, 4096, _>(|n| n as u8));
+    let theirs: GuestMemoryMmap =
+        GuestMemoryMmap::from_ranges(&[(GuestAddress(0), MEMORY as usize)]).expect("memory");
+    let place = Some(GuestAddress(0x100_0000));
+    let loaded =
+        BzImage::load(&theirs, place, &mut std::io::Cursor::new(&image), None).expect("loads");
+    let mut kernel = vec![0; 4096];
+    theirs
+        .read_slice(&mut kernel, loaded.kernel_load)
+        .expect("inside");
+
+    let file = file("bzImage", image);
+    let ours = load(&request(&file, &[])).expect("loads");
+    let Entry::Linux64 { rip, zero_page, .. } = ours.entry else {
+        panic!("64-bit entry")
+    };
+    let memory = memory(&ours);
+    assert_eq!(rip - 0x200, loaded.kernel_load.0);
+    assert_eq!(memory[0x100_0000..0x100_1000], kernel[..]);
+    let header = loaded.setup_header.expect("a header");
+    let field = |offset| word(&memory, zero_page + offset);
+    assert_eq!(field(0x202) as u32, { header.header });
+    assert_eq!(field(0x206) as u16, { header.version });
+    assert_eq!(field(0x22c) as u32, { header.initrd_addr_max });
+    assert_eq!(field(0x230) as u32, { header.kernel_alignment });
+    assert_eq!(field(0x238) as u32, { header.cmdline_size });
+    assert_eq!(field(0x258), { header.pref_address });
+    assert_eq!(field(0x260) as u32, { header.init_size });
 }
 
 #[test]
