@@ -41,6 +41,12 @@ impl Report {
 
     fn add(&mut self, vm: &str, mut facts: Map<String, Value>) {
         facts.remove("vm");
+        // Counters of another moment than the end stand under its name.
+        if let Some(Value::String(moment)) = facts.remove("moment")
+            && moment != "end"
+        {
+            facts = Map::from_iter([(moment, Value::Object(facts))]);
+        }
         let entry = self.vms.entry(vm.to_owned()).or_insert_with(|| json!({}));
         if let Some(entry) = entry.as_object_mut() {
             entry.extend(facts);
@@ -76,5 +82,11 @@ mod tests {
             json!({"fills": 2, "reason": "halted", "value": 0, "status": 0})
         );
         assert_eq!(report.vms["b"], json!({"fills": 1}));
+        take(r#"umbra-stats {"vm":"b","moment":"first_marker","fills":3}"#);
+        take(r#"umbra-stats {"vm":"b","moment":"end","fills":4}"#);
+        assert_eq!(
+            report.vms["b"],
+            json!({"fills": 4, "first_marker": {"fills": 3}})
+        );
     }
 }

@@ -24,6 +24,7 @@ pub struct Board {
     post: PostCode,
     lines: u16,
     timer_written: bool,
+    interrupt_ended: bool,
 }
 
 /// Where a port leads.
@@ -64,6 +65,7 @@ impl Board {
             post: PostCode::new(),
             lines: 0,
             timer_written: false,
+            interrupt_ended: false,
         }
     }
 
@@ -93,6 +95,9 @@ impl Board {
             Some(Port::Pic(register)) => {
                 self.advance(now);
                 self.pic.write(register, value);
+                // OCW2 of the master with an end-of-interrupt command (8259A data sheet, OCW2).
+                self.interrupt_ended |=
+                    matches!(register, Register::MasterCommand) && value & 0x38 == 0x20;
             }
             Some(Port::Pit(register)) => {
                 self.pit.write(register, value, self.clock.ticks(now));
@@ -108,6 +113,11 @@ impl Board {
     /// Whether the timer was written since the last question, so that [`Board::next_event`] may have changed.
     pub const fn take_timer_written(&mut self) -> bool {
         core::mem::replace(&mut self.timer_written, false)
+    }
+
+    /// Whether the guest ended an interrupt since the last question.
+    pub const fn take_interrupt_ended(&mut self) -> bool {
+        core::mem::replace(&mut self.interrupt_ended, false)
     }
 
     /// Takes over the levels of the device server's interrupt lines.

@@ -83,9 +83,29 @@ const MMU: [(&str, usize); stats::COUNT] = [
     ("pages_peak", stats::PAGES_PEAK),
 ];
 
+/// When the counters were taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Moment {
+    /// As the guest wrote its first marker, which says that it is up.
+    FirstMarker,
+    /// As the VM stopped.
+    End,
+}
+
+impl Moment {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::FirstMarker => "first_marker",
+            Self::End => "end",
+        }
+    }
+}
+
 /// Everything the line says.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
+    /// When it was taken.
+    pub moment: Moment,
     /// The VM's name; what is not a letter, a digit, `-`, `_` or `.` shows as `_`.
     pub vm: &'a str,
     /// The kernel's counters, [`COUNTERS`] at most.
@@ -106,7 +126,7 @@ impl fmt::Display for Report<'_> {
             let plain = c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
             f.write_char(if plain { c } else { '_' })?;
         }
-        f.write_str("\",\"exits\":{")?;
+        write!(f, "\",\"moment\":\"{}\",\"exits\":{{", self.moment.name())?;
         for (index, name) in EXITS.iter().enumerate() {
             let separator = if index == 0 { "" } else { "," };
             write!(f, "{separator}\"{name}\":{}", kernel(BEFORE_EXITS + index))?;
@@ -141,6 +161,7 @@ mod tests {
         markers.record(2, 200);
         let kernel: Vec<u64> = (0..COUNTERS as u64).collect();
         let report = Report {
+            moment: Moment::End,
             vm: "a\"b",
             kernel: &kernel,
             mmu: &[10, 11, 12, 13, 14, 15, 16, 17],
@@ -148,7 +169,11 @@ mod tests {
             tsc: 999,
         };
         let line = report.to_string();
-        assert!(line.starts_with("{\"vm\":\"a_b\",\"exits\":{\"paging\":2,\"io\":3,"));
+        assert!(
+            line.starts_with(
+                "{\"vm\":\"a_b\",\"moment\":\"end\",\"exits\":{\"paging\":2,\"io\":3,"
+            )
+        );
         assert!(line.contains("\"host_interrupt\":17,\"fpu\":18},\"fills\":10,"));
         assert!(line.contains("\"ipcs\":0,\"space_switches\":1,\"tsc\":999,"));
         assert!(line.ends_with("\"markers\":[[1,100],[2,200]]}"));
@@ -168,6 +193,7 @@ mod tests {
     #[test]
     fn a_kernel_with_fewer_counters_reports_zeros() {
         let report = Report {
+            moment: Moment::End,
             vm: "x",
             kernel: &[],
             mmu: &[0; stats::COUNT],

@@ -28,6 +28,12 @@ impl Deadline {
         }
     }
 
+    /// No deadline before `until`: the guest gets as long for itself as its last tick took, or a slow host would have it
+    /// serve ticks and nothing else.
+    pub(crate) fn hold(&mut self, until: u64) {
+        self.earliest = self.earliest.max(until);
+    }
+
     /// The next event is at `event`. The result says whether the device server has to hear of it.
     pub(crate) fn update(&mut self, now: u64, event: Option<u64>) -> Option<Tell> {
         if self.armed.is_some_and(|tsc| tsc <= now) {
@@ -56,6 +62,17 @@ mod tests {
         assert_eq!(deadline.update(50, Some(100)), None);
         assert_eq!(deadline.update(60, Some(90)), Some(Tell(Some(90))));
         assert_eq!(deadline.update(70, None), Some(Tell(None)));
+    }
+
+    #[test]
+    fn a_held_deadline_moves_back_and_no_further_than_held() {
+        let mut deadline = Deadline::new(1);
+        assert_eq!(deadline.update(0, Some(100)), Some(Tell(Some(100))));
+        deadline.hold(90);
+        assert_eq!(deadline.update(50, Some(100)), None);
+        deadline.hold(130);
+        assert_eq!(deadline.update(60, Some(100)), Some(Tell(Some(130))));
+        assert_eq!(deadline.update(61, Some(200)), Some(Tell(Some(200))));
     }
 
     #[test]

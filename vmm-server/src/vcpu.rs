@@ -52,6 +52,8 @@ pub struct Vcpu {
     /// The kernel was asked for an exit when an interrupt can be taken, and has not given it yet.
     pub(crate) window: bool,
     deadline: Deadline,
+    /// When the tick came whose interrupt the guest has not ended yet.
+    tick: Option<u64>,
     halted: Option<Status>,
 }
 
@@ -82,6 +84,7 @@ impl Vcpu {
             repeats: 0,
             window: false,
             deadline: Deadline::new(tsc_mhz),
+            tick: None,
             halted: None,
         };
         (vcpu, start.registers)
@@ -116,7 +119,8 @@ impl Vcpu {
             },
         };
         // Otherwise time is looked at when the deadline's signal comes: a page fault costs no more than its one call.
-        if self.board.take_timer_written() {
+        let written = self.board.take_timer_written();
+        if self.end_tick(platform) || written {
             self.arm(platform);
         }
         match flow {
@@ -138,8 +142,26 @@ impl Vcpu {
             let lines = platform.lines();
             self.board.set_lines(lines);
         }
-        self.board.advance(platform.now());
+        let now = platform.now();
+        self.board.advance(now);
+        if badge & signal::DEADLINE != 0 && self.board.pending() {
+            self.tick.get_or_insert(now);
+        }
         self.arm(platform);
+    }
+
+    /// The guest ended an interrupt: what the tick took, it now gets for itself.
+    fn end_tick(&mut self, platform: &impl Platform) -> bool {
+        if !self.board.take_interrupt_ended() {
+            return false;
+        }
+        let Some(start) = self.tick.take() else {
+            return false;
+        };
+        let now = platform.now();
+        self.deadline
+            .hold(now.saturating_add(now.saturating_sub(start)));
+        true
     }
 
     /// Whether the halted guest wakes because an interrupt waits for it; `resume`, as its exit left it, then has the

@@ -48,7 +48,15 @@ struct Reading {
 pub fn measure(apic: &LocalApic) -> Result<Speeds, NoPit> {
     let speeds = (0..ATTEMPTS).find_map(|_| attempt(apic)).ok_or(NoPit);
     apic.end_measurement();
+    silence_channel_0();
     speeds
+}
+
+/// Stops the firmware's 18 Hz tick: on a PC it shares its IOAPIC pin with the HPET's first timer. Mode 0 without a count
+/// leaves the output low.
+fn silence_channel_0() {
+    // SAFETY: the PIT does not write memory.
+    unsafe { cpu::out8(COMMAND, 0b0011_0000) };
 }
 
 fn attempt(apic: &LocalApic) -> Option<Speeds> {

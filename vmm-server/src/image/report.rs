@@ -1,9 +1,9 @@
-//! The last words of a VM: its statistics on the log, then its end to the device server.
+//! A VM's counters at its first marker, and its last words: its statistics on the log, then its end to the device server.
 
 use super::servers::Servers;
 use exit_abi::{Mask, Register};
 use sel4::logging::PLAIN;
-use vmm_server::stats::{COUNTERS, Report};
+use vmm_server::stats::{COUNTERS, Moment, Report};
 use vmm_server::{Platform, Stopped, Vcpu};
 
 /// Registers the device server is told with the stop.
@@ -35,10 +35,17 @@ pub fn end(vcpu: &Vcpu, servers: &mut Servers, name: &str, stopped: &Stopped) {
         control.cr4,
         control.efer,
     );
+    counters(vcpu, servers, name, Moment::End);
+    servers.stop(stopped, &DETAIL.map(|register| registers.get(register)));
+}
+
+/// Reports the counters.
+pub fn counters(vcpu: &Vcpu, servers: &mut Servers, name: &str, moment: Moment) {
     let mut kernel = [0; COUNTERS];
     let known = servers.read_counters(&mut kernel).min(COUNTERS);
     let mmu = servers.mmu_stats();
     let report = Report {
+        moment,
         vm: name,
         kernel: &kernel[..known],
         mmu: &mmu,
@@ -46,5 +53,4 @@ pub fn end(vcpu: &Vcpu, servers: &mut Servers, name: &str, stopped: &Stopped) {
         tsc: servers.now(),
     };
     log::info!(target: PLAIN, "umbra-stats {report}");
-    servers.stop(stopped, &DETAIL.map(|register| registers.get(register)));
 }

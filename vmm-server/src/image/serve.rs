@@ -10,6 +10,7 @@ use protocol::slots::{common, vmm as slot};
 use sel4::{MessageInfo, NUM_FAST_MESSAGE_REGISTERS, RecvWithMRs, Word, cap};
 use vcpu::Resume;
 use vcpu::registers::MAX_WORDS;
+use vmm_server::stats::Moment;
 use vmm_server::{Stopped, Vcpu, Verdict};
 
 const SERVICE: cap::Endpoint = cap::Endpoint::from_bits(common::SERVICE);
@@ -41,8 +42,13 @@ pub fn run(mut vcpu: Vcpu, mut servers: Servers, name: &str) -> ! {
             report::end(&vcpu, &mut servers, name, &stopped);
             rest()
         };
+        let unmarked = vcpu.markers().kept().is_empty();
         match vcpu.exit(&mut servers, &exit, status, &mut resume) {
-            Verdict::Resume => {}
+            Verdict::Resume => {
+                if unmarked && !vcpu.markers().kept().is_empty() {
+                    report::counters(&vcpu, &mut servers, name, Moment::FirstMarker);
+                }
+            }
             Verdict::Halt => sleep(&mut vcpu, &mut servers, &mut resume),
             Verdict::Stop(stopped) => {
                 log::info!("{name} stops: {}, at {exit:x?}", stopped.what);
