@@ -65,7 +65,7 @@ pub enum Stop {
     InvalidState = 5,
     /// A domain of the VM failed. Status 12.
     DomainFailed = 6,
-    /// The real root was not the installed one (design.md, I6). Status 14.
+    /// The real root was not the installed one (I6 of docs/isolation.md). Status 14.
     FormatBroken = 7,
     /// An instruction that touches device memory could not be emulated; `value` is its RIP. Status 16.
     Emulation = 8,

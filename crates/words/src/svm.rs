@@ -4,117 +4,117 @@
 
 /// Byte offsets into the VMCB (APM vol. 2, appendix B). Control area first, save area from 0x400.
 pub mod vmcb {
-    /// u16: bit n intercepts reads of CRn.
+    /// u16: bit n intercepts reads of CRn (15.9).
     pub const CR_READ: usize = 0x000;
-    /// u16: bit n intercepts writes of CRn.
+    /// u16: bit n intercepts writes of CRn (15.9).
     pub const CR_WRITE: usize = 0x002;
-    /// u16: bit n intercepts reads of DRn.
+    /// u16: bit n intercepts reads of DRn (15.9).
     pub const DR_READ: usize = 0x004;
-    /// u16: bit n intercepts writes of DRn.
+    /// u16: bit n intercepts writes of DRn (15.9).
     pub const DR_WRITE: usize = 0x006;
-    /// u32: bit n intercepts exception vector n.
+    /// u32: bit n intercepts exception vector n (15.12).
     pub const EXCEPTIONS: usize = 0x008;
-    /// u32: see [`super::intercept1`].
+    /// u32: see [`super::intercept1`] (15.9, 15.13).
     pub const INTERCEPT1: usize = 0x00c;
-    /// u32: see [`super::intercept2`].
+    /// u32: see [`super::intercept2`] (15.9).
     pub const INTERCEPT2: usize = 0x010;
-    /// u32: see [`super::intercept3`].
+    /// u32: see [`super::intercept3`] (15.9).
     pub const INTERCEPT3: usize = 0x014;
     /// u64: host-physical address of the I/O permission map, 12 KiB (15.10.1).
     pub const IOPM_BASE: usize = 0x040;
     /// u64: host-physical address of the MSR permission map, 8 KiB (15.11).
     pub const MSRPM_BASE: usize = 0x048;
-    /// u64: added to guest TSC reads (15.30.5).
+    /// u64: added to guest TSC reads (15.5.1).
     pub const TSC_OFFSET: usize = 0x050;
     /// u32: TLB tag (15.16).
     pub const ASID: usize = 0x058;
     /// u8: 0 nothing, 1 flush everything (15.16.1).
     pub const TLB_CONTROL: usize = 0x05c;
-    /// u64: virtual interrupt control, see [`super::vintr`].
+    /// u64: virtual interrupt control, see [`super::vintr`] (15.21).
     pub const V_INTR: usize = 0x060;
-    /// u64: bit 0 interrupt shadow.
+    /// u64: bit 0 interrupt shadow (15.21.5).
     pub const INTERRUPT_SHADOW: usize = 0x068;
-    /// u64.
+    /// u64 (15.6).
     pub const EXITCODE: usize = 0x070;
-    /// u64.
+    /// u64 (15.6).
     pub const EXITINFO1: usize = 0x078;
-    /// u64.
+    /// u64 (15.6).
     pub const EXITINFO2: usize = 0x080;
     /// u64: event whose delivery was interrupted (15.7.2).
     pub const EXITINTINFO: usize = 0x088;
-    /// u64: bit 0 enables nested paging.
+    /// u64: bit 0 enables nested paging (15.25.3).
     pub const NP_CONTROL: usize = 0x090;
     /// u64: event to inject (15.20).
     pub const EVENTINJ: usize = 0x0a8;
-    /// u64: nested CR3.
+    /// u64: nested CR3 (15.25.3).
     pub const N_CR3: usize = 0x0b0;
     /// u32: clean bits (15.15.3); 0 is always right.
     pub const CLEAN: usize = 0x0c0;
-    /// u64: next RIP, with NRIPS only.
+    /// u64: next RIP, with NRIPS only (15.7.1).
     pub const NRIP: usize = 0x0c8;
-    /// u8 length, then 15 bytes of instruction, with DecodeAssists only.
+    /// u8 length, then 15 bytes of instruction, with DecodeAssists only (15.8.4).
     pub const INSN_LEN: usize = 0x0d0;
-    /// 15 bytes.
+    /// 15 bytes (15.8.4).
     pub const INSN_BYTES: usize = 0x0d1;
-    /// Segment registers: { u16 selector, u16 attributes, u32 limit, u64 base } each.
+    /// Segment registers: { u16 selector, u16 attributes, u32 limit, u64 base } each (15.5.1).
     pub const ES: usize = 0x400;
-    /// Code segment.
+    /// Code segment (15.5.1).
     pub const CS: usize = 0x410;
-    /// Stack segment.
+    /// Stack segment (15.5.1).
     pub const SS: usize = 0x420;
-    /// Data segment.
+    /// Data segment (15.5.1).
     pub const DS: usize = 0x430;
-    /// FS, moved by VMLOAD/VMSAVE only.
+    /// FS, moved by VMLOAD/VMSAVE only (15.5.2).
     pub const FS: usize = 0x440;
-    /// GS, moved by VMLOAD/VMSAVE only.
+    /// GS, moved by VMLOAD/VMSAVE only (15.5.2).
     pub const GS: usize = 0x450;
-    /// GDTR (limit and base used).
+    /// GDTR (limit and base used) (15.5.1).
     pub const GDTR: usize = 0x460;
-    /// LDTR, moved by VMLOAD/VMSAVE only.
+    /// LDTR, moved by VMLOAD/VMSAVE only (15.5.2).
     pub const LDTR: usize = 0x470;
-    /// IDTR (limit and base used).
+    /// IDTR (limit and base used) (15.5.1).
     pub const IDTR: usize = 0x480;
-    /// TR, moved by VMLOAD/VMSAVE only.
+    /// TR, moved by VMLOAD/VMSAVE only (15.5.2).
     pub const TR: usize = 0x490;
-    /// u8.
+    /// u8 (15.5.1).
     pub const CPL: usize = 0x4cb;
-    /// u64.
+    /// u64 (15.5.1).
     pub const EFER: usize = 0x4d0;
-    /// u64.
+    /// u64 (15.5.1).
     pub const CR4: usize = 0x548;
-    /// u64.
+    /// u64 (15.5.1).
     pub const CR3: usize = 0x550;
-    /// u64.
+    /// u64 (15.5.1).
     pub const CR0: usize = 0x558;
-    /// u64.
+    /// u64 (15.5.1).
     pub const DR7: usize = 0x560;
-    /// u64.
+    /// u64 (15.5.1).
     pub const DR6: usize = 0x568;
-    /// u64.
+    /// u64 (15.5.1).
     pub const RFLAGS: usize = 0x570;
-    /// u64.
+    /// u64 (15.5.1).
     pub const RIP: usize = 0x578;
-    /// u64.
+    /// u64 (15.5.1).
     pub const RSP: usize = 0x5d8;
-    /// u64.
+    /// u64 (15.5.1).
     pub const RAX: usize = 0x5f8;
-    /// u64, VMLOAD/VMSAVE.
+    /// u64, VMLOAD/VMSAVE (15.5.2).
     pub const STAR: usize = 0x600;
-    /// u64, VMLOAD/VMSAVE.
+    /// u64, VMLOAD/VMSAVE (15.5.2).
     pub const LSTAR: usize = 0x608;
-    /// u64, VMLOAD/VMSAVE.
+    /// u64, VMLOAD/VMSAVE (15.5.2).
     pub const CSTAR: usize = 0x610;
-    /// u64, VMLOAD/VMSAVE.
+    /// u64, VMLOAD/VMSAVE (15.5.2).
     pub const SFMASK: usize = 0x618;
-    /// u64, VMLOAD/VMSAVE.
+    /// u64, VMLOAD/VMSAVE (15.5.2).
     pub const KERNEL_GS_BASE: usize = 0x620;
-    /// u64, VMLOAD/VMSAVE.
+    /// u64, VMLOAD/VMSAVE (15.5.2).
     pub const SYSENTER_CS: usize = 0x628;
-    /// u64, VMLOAD/VMSAVE.
+    /// u64, VMLOAD/VMSAVE (15.5.2).
     pub const SYSENTER_ESP: usize = 0x630;
-    /// u64, VMLOAD/VMSAVE.
+    /// u64, VMLOAD/VMSAVE (15.5.2).
     pub const SYSENTER_EIP: usize = 0x638;
-    /// u64.
+    /// u64 (15.5.1).
     pub const CR2: usize = 0x640;
     /// u64: guest PAT, used with nested paging only (15.25.8).
     pub const G_PAT: usize = 0x668;

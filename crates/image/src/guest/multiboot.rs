@@ -9,7 +9,7 @@ use elf::abi::{EM_386, EM_X86_64, PT_LOAD};
 use elf::endian::AnyEndian;
 use protocol::system::Entry;
 
-use super::layout::{self, place_high};
+use super::layout::{self, place_in_reach};
 use super::{Loaded, Piece, Request, overlap, range, too_large};
 use crate::Error;
 use crate::bytes::{part, put, u32_at};
@@ -91,7 +91,7 @@ pub fn load(request: &Request, header: &Header) -> Result<Loaded, Error> {
     let mut modules = Vec::new();
     for file in request.initrds {
         let length = file.bytes.len() as u64;
-        let gpa = place_high(&occupied, length, request.memory)
+        let gpa = place_in_reach(&occupied, length, request.memory)
             .ok_or_else(|| too_large(&file.name, "the module", None, request.memory))?;
         occupied.push(gpa..gpa + length);
         modules.push((gpa, length, base_name(&file.name)));
@@ -231,7 +231,7 @@ fn information(
     occupied: &mut Vec<Range<u64>>,
 ) -> Result<Piece, Error> {
     let size = written(request, modules, 0).len() as u64;
-    let gpa = place_high(occupied, size, request.memory).ok_or_else(|| {
+    let gpa = place_in_reach(occupied, size, request.memory).ok_or_else(|| {
         too_large(
             &request.kernel.name,
             "the boot information",
