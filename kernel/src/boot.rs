@@ -12,8 +12,10 @@ use crate::object::{SchedContext, Tcb};
 use crate::slot;
 use core::cell::Cell;
 use core::fmt;
-use sel4_abi::boot_info::{BootInfo, MAX_UNTYPED, ROOT_CNODE_BITS, SlotRegion, UntypedDesc, extra, slot as fixed};
 use sel4_abi::USER_TOP;
+use sel4_abi::boot_info::{
+    BootInfo, MAX_UNTYPED, ROOT_CNODE_BITS, SlotRegion, UntypedDesc, extra, slot as fixed,
+};
 use words::x86::pte;
 
 /// Why the system cannot start.
@@ -33,13 +35,17 @@ pub enum BootError {
 impl fmt::Display for BootError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Module(error) => write!(f, "the first boot module cannot be the root task: {error}"),
+            Self::Module(error) => {
+                write!(f, "the first boot module cannot be the root task: {error}")
+            }
             Self::NoMemory { wanted } => write!(
                 f,
                 "the machine has no {} MiB of free memory in one piece for the root task: give it more memory",
                 wanted.div_ceil(1 << 20)
             ),
-            Self::TooManyPages => f.write_str("the root task's image has more pages than the initial CNode has slots"),
+            Self::TooManyPages => {
+                f.write_str("the root task's image has more pages than the initial CNode has slots")
+            }
         }
     }
 }
@@ -61,7 +67,10 @@ impl Arena {
     /// `bytes` zeroed bytes, aligned to `align` (a power of two).
     fn take(&mut self, bytes: u64, align: u64) -> u64 {
         let start = (self.next + align - 1) & !(align - 1);
-        assert!(start + bytes <= self.end, "the arena was sized for all of it");
+        assert!(
+            start + bytes <= self.end,
+            "the arena was sized for all of it"
+        );
         self.next = start + bytes;
         mem::zero(start, bytes);
         start
@@ -118,13 +127,21 @@ fn ram(map: &[u8]) -> impl Iterator<Item = Region> + Clone + '_ {
     core::iter::from_fn(move || {
         loop {
             let field = |at: usize, size: usize| {
-                rest.get(at..at + size)
-                    .map(|bytes| bytes.iter().rev().fold(0u64, |value, &byte| value << 8 | u64::from(byte)))
+                rest.get(at..at + size).map(|bytes| {
+                    bytes
+                        .iter()
+                        .rev()
+                        .fold(0u64, |value, &byte| value << 8 | u64::from(byte))
+                })
             };
-            let (size, base, length, kind) = (field(0, 4)?, field(4, 8)?, field(12, 8)?, field(20, 4)?);
+            let (size, base, length, kind) =
+                (field(0, 4)?, field(4, 8)?, field(12, 8)?, field(20, 4)?);
             rest = rest.get(size as usize + 4..)?;
             if kind == 1 {
-                return Some(Region { start: base & !4095, end: base.saturating_add(length).div_ceil(4096) * 4096 });
+                return Some(Region {
+                    start: base & !4095,
+                    end: base.saturating_add(length).div_ceil(4096) * 4096,
+                });
             }
         }
     })
@@ -136,7 +153,10 @@ fn reserved<'a>(params: &BootParams<'a>) -> impl Iterator<Item = Region> + 'a {
     let mut after = None;
     core::iter::from_fn(move || {
         let later = |region: &Region| after.is_none_or(|start| region.start > start);
-        let next = ram(map).chain(devices.iter().copied()).filter(later).min_by_key(|region| region.start)?;
+        let next = ram(map)
+            .chain(devices.iter().copied())
+            .filter(later)
+            .min_by_key(|region| region.start)?;
         after = Some(next.start);
         Some(next)
     })
@@ -158,13 +178,21 @@ struct TableList {
 impl Space<'_> {
     fn map<M: Machine>(&mut self, vaddr: u64, frame: u64, write: bool) -> Result<(), BootError> {
         for level in (1..=3).rev() {
-            let Entry::Found(entry) = Kernel::<M>::table_entry(self.root, vaddr, level + 1) else { continue };
+            let Entry::Found(entry) = Kernel::<M>::table_entry(self.root, vaddr, level + 1) else {
+                continue;
+            };
             if entry.get() & pte::P == 0 {
                 let table = self.arena.page();
                 entry.set(table | pte::P | pte::RW | pte::US);
                 let list = &mut self.tables;
-                *list.list.get_mut(list.count).ok_or(BootError::TooManyPages)? =
-                    (table, level as u8, vaddr & !((1u64 << (12 + 9 * level)) - 1));
+                *list
+                    .list
+                    .get_mut(list.count)
+                    .ok_or(BootError::TooManyPages)? = (
+                    table,
+                    level as u8,
+                    vaddr & !((1u64 << (12 + 9 * level)) - 1),
+                );
                 list.count += 1;
             }
         }
@@ -177,12 +205,21 @@ impl Space<'_> {
 
 /// The largest part of RAM without the module that holds `bytes`, from its top.
 fn find_arena(params: &BootParams<'_>, bytes: u64) -> Result<Arena, BootError> {
-    let module = Region { start: params.module.start & !4095, end: (params.module.end + 4095) & !4095 };
+    let module = Region {
+        start: params.module.start & !4095,
+        end: (params.module.end + 4095) & !4095,
+    };
     let mut best: Option<Region> = None;
     for region in params.memory {
         let pieces = [
-            Region { start: region.start, end: region.end.min(module.start) },
-            Region { start: region.start.max(module.end), end: region.end },
+            Region {
+                start: region.start,
+                end: region.end.min(module.start),
+            },
+            Region {
+                start: region.start.max(module.end),
+                end: region.end,
+            },
         ];
         for piece in pieces {
             let room = piece.end.saturating_sub(piece.start);
@@ -193,8 +230,15 @@ fn find_arena(params: &BootParams<'_>, bytes: u64) -> Result<Arena, BootError> {
     }
     let piece = best.ok_or(BootError::NoMemory { wanted: bytes })?;
     let start = (piece.end - bytes) & !(CNODE_BYTES - 1);
-    let start = if start < piece.start { piece.start } else { start };
-    Ok(Arena { next: start, end: piece.end })
+    let start = if start < piece.start {
+        piece.start
+    } else {
+        start
+    };
+    Ok(Arena {
+        next: start,
+        end: piece.end,
+    })
 }
 
 /// Bytes of extra boot information, chunks as seL4 orders them.
@@ -234,7 +278,10 @@ impl Slots {
     fn region(&mut self, caps: impl Iterator<Item = Cap>) -> SlotRegion {
         let start = self.next;
         caps.for_each(|cap| self.put(cap));
-        SlotRegion { start, end: self.next }
+        SlotRegion {
+            start,
+            end: self.next,
+        }
     }
 }
 
@@ -263,11 +310,20 @@ impl<M: Machine> Kernel<M> {
         let first_frame = arena.take(4096 * image_pages, 4096);
         let ipc_frame = arena.page();
         let info_frame = arena.take(4096 * (1 + extra_pages), 4096);
-        let tables = TableList { list: [(0, 0, 0); 256], count: 0 };
-        let mut space = Space { root, arena: &mut arena, tables };
+        let tables = TableList {
+            list: [(0, 0, 0); 256],
+            count: 0,
+        };
+        let mut space = Space {
+            root,
+            arena: &mut arena,
+            tables,
+        };
         let mut end = 0;
         for (n, page) in elf.pages().enumerate() {
-            let write = elf.segments().any(|s| s.write && s.vaddr < page + 4096 && s.vaddr + s.memory_size > page);
+            let write = elf
+                .segments()
+                .any(|s| s.write && s.vaddr < page + 4096 && s.vaddr + s.memory_size > page);
             space.map::<M>(page, first_frame + 4096 * n as u64, write)?;
             end = page + 4096;
         }
@@ -286,16 +342,36 @@ impl<M: Machine> Kernel<M> {
         let tcb: Ref<Tcb> = Ref::at(arena.take(2048, 2048));
         let sc: Ref<SchedContext> = Ref::at(arena.take(128, 128));
 
-        let mut slots = Slots { base: cnode, next: 0 };
-        let at = |address| Some(Mapping { asid: FIRST_ASID, address, kind: SpaceKind::Host });
-        let frame = |base, address| Cap::Frame { base, size: 0, device: false, rights: 3, mapping: at(address) };
+        let mut slots = Slots {
+            base: cnode,
+            next: 0,
+        };
+        let at = |address| {
+            Some(Mapping {
+                asid: FIRST_ASID,
+                address,
+                kind: SpaceKind::Host,
+            })
+        };
+        let frame = |base, address| Cap::Frame {
+            base,
+            size: 0,
+            device: false,
+            rights: 3,
+            mapping: at(address),
+        };
         let root_cnode = Cap::CNode {
             object: cnode,
             radix: ROOT_CNODE_BITS as u8,
             guard_size: 64 - ROOT_CNODE_BITS as u8,
             guard: 0,
         };
-        let vspace = Cap::Table { object: root, level: 4, kind: SpaceKind::Host, mapping: at(0) };
+        let vspace = Cap::Table {
+            object: root,
+            level: 4,
+            kind: SpaceKind::Host,
+            mapping: at(0),
+        };
         let ipc = frame(ipc_frame, ipc_vaddr);
         for (index, cap) in [
             (fixed::TCB, Cap::Tcb { object: tcb }),
@@ -303,39 +379,66 @@ impl<M: Machine> Kernel<M> {
             (fixed::VSPACE, vspace),
             (fixed::IRQ_CONTROL, Cap::IrqControl),
             (fixed::ASID_CONTROL, Cap::AsidControl),
-            (fixed::ASID_POOL, Cap::AsidPool { object: pool, base: 0 }),
+            (
+                fixed::ASID_POOL,
+                Cap::AsidPool {
+                    object: pool,
+                    base: 0,
+                },
+            ),
             (fixed::IO_PORT_CONTROL, Cap::IoPortControl),
             (fixed::BOOT_INFO_FRAME, frame(info_frame, info_vaddr)),
             (fixed::IPC_BUFFER, ipc),
             (fixed::DOMAIN_SET, Cap::DomainSet),
-            (fixed::SC, Cap::SchedContext { object: sc, bits: 7 }),
+            (
+                fixed::SC,
+                Cap::SchedContext {
+                    object: sc,
+                    bits: 7,
+                },
+            ),
         ] {
             slot::insert_root(cap, slot_at(cnode, index));
         }
         slots.next = fixed::FIRST_FREE;
         let sched_control = slots.region(core::iter::once(Cap::SchedControl));
-        let user_image_paging = slots.region(tables.list[..tables.count].iter().map(|&(table, level, address)| {
-            Cap::Table { object: Ref::at(table), level, kind: SpaceKind::Host, mapping: at(address) }
-        }));
-        let extra_bi_pages =
-            slots.region((1..=extra_pages).map(|n| frame(info_frame + 4096 * n, info_vaddr + 4096 * n)));
-        let user_image_frames =
-            slots.region(elf.pages().enumerate().map(|(n, page)| frame(first_frame + 4096 * n as u64, page)));
+        let user_image_paging = slots.region(tables.list[..tables.count].iter().map(
+            |&(table, level, address)| Cap::Table {
+                object: Ref::at(table),
+                level,
+                kind: SpaceKind::Host,
+                mapping: at(address),
+            },
+        ));
+        let extra_bi_pages = slots
+            .region((1..=extra_pages).map(|n| frame(info_frame + 4096 * n, info_vaddr + 4096 * n)));
+        let user_image_frames = slots.region(
+            elf.pages()
+                .enumerate()
+                .map(|(n, page)| frame(first_frame + 4096 * n as u64, page)),
+        );
         let blocks = untyped_blocks(params, arena_start, arena.next);
-        let untyped = slots.region(blocks.list[..blocks.count].iter().map(|block| Cap::Untyped {
-            base: block.paddr,
-            bits: block.size_bits,
-            device: block.is_device != 0,
-            dirty: block.is_device == 0,
-            free: 0,
-        }));
+        let untyped = slots.region(
+            blocks.list[..blocks.count]
+                .iter()
+                .map(|block| Cap::Untyped {
+                    base: block.paddr,
+                    bits: block.size_bits,
+                    device: block.is_device != 0,
+                    dirty: block.is_device == 0,
+                    free: 0,
+                }),
+        );
         let info = BootInfo {
             extra_len: extra_length(params),
             node_id: 0,
             num_nodes: 1,
             num_io_pt_levels: u64::MAX,
             ipc_buffer: ipc_vaddr,
-            empty: SlotRegion { start: slots.next, end: 1 << ROOT_CNODE_BITS },
+            empty: SlotRegion {
+                start: slots.next,
+                end: 1 << ROOT_CNODE_BITS,
+            },
             shared_frames: SlotRegion::default(),
             user_image_frames,
             user_image_paging,
@@ -374,13 +477,17 @@ impl<M: Machine> Kernel<M> {
             reprogram: true,
             queues: crate::sched::Queues::new(),
             fpu_owner: FpuOwner::None,
-            irqs: [Irq { route: None, active: false }; IRQS],
+            irqs: [Irq {
+                route: None,
+                active: false,
+            }; IRQS],
             irq_slots,
             ports: [0; 1024],
             asid_pools: core::array::from_fn(|_| mem::no_link()),
             kernel_pml4: Ref::at(params.kernel_pml4.bits()),
             loaded_space: 0,
             work_units: 0,
+            cleaned: (0, 0),
             tags: crate::object::vcpu::Tags::new(),
         }
     }
@@ -391,17 +498,29 @@ impl<M: Machine> Kernel<M> {
             writer.chunk(extra::X86_ACPI_RSDP, rsdp.len() as u64, &[rsdp]);
         }
         let map = &params.memory_map[..params.memory_map.len().min(50 * 24)];
-        writer.chunk(extra::X86_MBMMAP, 4 + 50 * 24, &[&(map.len() as u32).to_le_bytes(), map]);
+        writer.chunk(
+            extra::X86_MBMMAP,
+            4 + 50 * 24,
+            &[&(map.len() as u32).to_le_bytes(), map],
+        );
         let mhz = self.machine.tsc_mhz() as u32;
         writer.chunk(extra::X86_TSC_FREQ, 4, &[&mhz.to_le_bytes()]);
     }
 
-    fn start_root(&mut self, tcb: Ref<Tcb>, sc: Ref<SchedContext>, cnode: u64, at: (u64, u64, u64)) {
+    fn start_root(
+        &mut self,
+        tcb: Ref<Tcb>,
+        sc: Ref<SchedContext>,
+        cnode: u64,
+        at: (u64, u64, u64),
+    ) {
         let (ipc_vaddr, info_vaddr, entry) = at;
         tcb.init();
-        for (index, source) in
-            [(slots::CSPACE, fixed::CNODE), (slots::VSPACE, fixed::VSPACE), (slots::BUFFER, fixed::IPC_BUFFER)]
-        {
+        for (index, source) in [
+            (slots::CSPACE, fixed::CNODE),
+            (slots::VSPACE, fixed::VSPACE),
+            (slots::BUFFER, fixed::IPC_BUFFER),
+        ] {
             let source = slot_at(cnode, source);
             slot::insert(source.cap(), source, tcb.slot(index));
         }
@@ -431,7 +550,11 @@ fn load_image(elf: &Elf<'_>, file: &[u8], module: u64, first_frame: u64) {
             let start = page.max(s.vaddr);
             let end = (page + 4096).min(s.vaddr + s.file_size);
             if start < end {
-                mem::copy(frame + (start - page), module + s.offset + (start - s.vaddr), end - start);
+                mem::copy(
+                    frame + (start - page),
+                    module + s.offset + (start - s.vaddr),
+                    end - start,
+                );
             }
         }
     }
@@ -444,13 +567,17 @@ fn write_boot_info(frame: u64, info: &BootInfo) {
 
 /// Untyped memory: devices first, then RAM; the arena's used part is the kernel's.
 fn untyped_blocks(params: &BootParams<'_>, arena_start: u64, arena_end: u64) -> Blocks {
-    let mut blocks = Blocks { list: [UntypedDesc::default(); MAX_BLOCKS], count: 0 };
+    let mut blocks = Blocks {
+        list: [UntypedDesc::default(); MAX_BLOCKS],
+        count: 0,
+    };
     let arena_end = (arena_end + 4095) & !4095;
-    complement(reserved(params), 1 << 47, |start, end| blocks.add(start, end, true, 12));
+    complement(reserved(params), 1 << 47, |start, end| {
+        blocks.add(start, end, true, 12)
+    });
     for region in params.memory {
         blocks.add(region.start, region.end.min(arena_start), false, 12);
         blocks.add(region.start.max(arena_end), region.end, false, 12);
     }
     blocks
 }
-

@@ -41,28 +41,84 @@ pub enum ZombieKind {
 #[allow(missing_docs)] // the fields are what seL4's documentation calls by these names
 pub enum Cap {
     Null,
-    Untyped { base: u64, bits: u8, device: bool, dirty: bool, free: u64 },
-    Endpoint { object: Ref<Endpoint>, badge: u64, rights: Rights },
-    Notification { object: Ref<Notification>, badge: u64, rights: Rights },
-    Reply { object: Ref<Reply>, grant: bool },
-    CNode { object: u64, radix: u8, guard_size: u8, guard: u64 },
-    Tcb { object: Ref<Tcb> },
-    SchedContext { object: Ref<SchedContext>, bits: u8 },
+    Untyped {
+        base: u64,
+        bits: u8,
+        device: bool,
+        dirty: bool,
+        free: u64,
+    },
+    Endpoint {
+        object: Ref<Endpoint>,
+        badge: u64,
+        rights: Rights,
+    },
+    Notification {
+        object: Ref<Notification>,
+        badge: u64,
+        rights: Rights,
+    },
+    Reply {
+        object: Ref<Reply>,
+        grant: bool,
+    },
+    CNode {
+        object: u64,
+        radix: u8,
+        guard_size: u8,
+        guard: u64,
+    },
+    Tcb {
+        object: Ref<Tcb>,
+    },
+    SchedContext {
+        object: Ref<SchedContext>,
+        bits: u8,
+    },
     SchedControl,
     IrqControl,
-    IrqHandler { irq: u8 },
+    IrqHandler {
+        irq: u8,
+    },
     IoPortControl,
-    IoPort { first: u16, last: u16 },
+    IoPort {
+        first: u16,
+        last: u16,
+    },
     DomainSet,
     AsidControl,
-    AsidPool { object: Ref<AsidPool>, base: u16 },
+    AsidPool {
+        object: Ref<AsidPool>,
+        base: u16,
+    },
     /// `size`: 0 4 KiB, 1 2 MiB, 2 1 GiB. `rights`: bit 0 write, bit 1 read.
-    Frame { base: u64, size: u8, device: bool, rights: u8, mapping: Option<Mapping> },
+    Frame {
+        base: u64,
+        size: u8,
+        device: bool,
+        rights: u8,
+        mapping: Option<Mapping>,
+    },
     /// A paging structure of `level` 1..=4; for level 4 the mapping's ASID is the space's own, address 0.
-    Table { object: Ref<Page>, level: u8, kind: SpaceKind, mapping: Option<Mapping> },
-    Vcpu { object: Ref<Vcpu>, rights: Rights },
-    ShadowPool { object: Ref<ShadowPool>, bits: u8 },
-    Zombie { object: u64, kind: ZombieKind, count: u64 },
+    Table {
+        object: Ref<Page>,
+        level: u8,
+        kind: SpaceKind,
+        mapping: Option<Mapping>,
+    },
+    Vcpu {
+        object: Ref<Vcpu>,
+        rights: Rights,
+    },
+    ShadowPool {
+        object: Ref<ShadowPool>,
+        bits: u8,
+    },
+    Zombie {
+        object: u64,
+        kind: ZombieKind,
+        count: u64,
+    },
 }
 
 const ADDRESS: u64 = (1 << 48) - 1;
@@ -70,14 +126,25 @@ const ADDRESS: u64 = (1 << 48) - 1;
 fn mapping_word(mapping: Option<Mapping>) -> (u64, u64) {
     match mapping {
         None => (0, 0),
-        Some(m) => (u64::from(m.kind == SpaceKind::Guest), u64::from(m.asid) << 48 | m.address),
+        Some(m) => (
+            u64::from(m.kind == SpaceKind::Guest),
+            u64::from(m.asid) << 48 | m.address,
+        ),
     }
 }
 
 fn mapping_of(guest: bool, word: u64) -> Option<Mapping> {
     let asid = (word >> 48) as u16;
-    let kind = if guest { SpaceKind::Guest } else { SpaceKind::Host };
-    (asid != 0).then_some(Mapping { asid, address: word & ADDRESS, kind })
+    let kind = if guest {
+        SpaceKind::Guest
+    } else {
+        SpaceKind::Host
+    };
+    (asid != 0).then_some(Mapping {
+        asid,
+        address: word & ADDRESS,
+        kind,
+    })
 }
 
 impl Cap {
@@ -87,38 +154,81 @@ impl Cap {
         let pack = |tag: u64, detail: u64, address: u64| tag << 59 | detail << 48 | address;
         match self {
             Self::Null => (0, 0),
-            Self::Untyped { base, bits, device, dirty, free } => {
-                (pack(1, u64::from(bits) | u64::from(device) << 6 | u64::from(dirty) << 7, base), free)
-            }
-            Self::Endpoint { object, badge, rights } => (pack(2, rights.bits(), object.bits()), badge),
-            Self::Notification { object, badge, rights } => (pack(3, rights.bits(), object.bits()), badge),
+            Self::Untyped {
+                base,
+                bits,
+                device,
+                dirty,
+                free,
+            } => (
+                pack(
+                    1,
+                    u64::from(bits) | u64::from(device) << 6 | u64::from(dirty) << 7,
+                    base,
+                ),
+                free,
+            ),
+            Self::Endpoint {
+                object,
+                badge,
+                rights,
+            } => (pack(2, rights.bits(), object.bits()), badge),
+            Self::Notification {
+                object,
+                badge,
+                rights,
+            } => (pack(3, rights.bits(), object.bits()), badge),
             Self::Reply { object, grant } => (pack(4, u64::from(grant), object.bits()), 0),
-            Self::CNode { object, radix, guard_size, guard } => {
-                (pack(5, u64::from(radix), object | u64::from(guard_size)), guard)
-            }
+            Self::CNode {
+                object,
+                radix,
+                guard_size,
+                guard,
+            } => (
+                pack(5, u64::from(radix), object | u64::from(guard_size)),
+                guard,
+            ),
             Self::Tcb { object } => (pack(6, 0, object.bits()), 0),
             Self::SchedContext { object, bits } => (pack(7, u64::from(bits), object.bits()), 0),
             Self::SchedControl => (pack(8, 0, 0), 0),
             Self::IrqControl => (pack(9, 0, 0), 0),
             Self::IrqHandler { irq } => (pack(10, 0, u64::from(irq)), 0),
             Self::IoPortControl => (pack(11, 0, 0), 0),
-            Self::IoPort { first, last } => (pack(12, 0, u64::from(first) | u64::from(last) << 16), 0),
+            Self::IoPort { first, last } => {
+                (pack(12, 0, u64::from(first) | u64::from(last) << 16), 0)
+            }
             Self::DomainSet => (pack(13, 0, 0), 0),
             Self::AsidControl => (pack(14, 0, 0), 0),
             Self::AsidPool { object, base } => (pack(15, 0, object.bits()), u64::from(base)),
-            Self::Frame { base, size, device, rights, mapping } => {
+            Self::Frame {
+                base,
+                size,
+                device,
+                rights,
+                mapping,
+            } => {
                 let (guest, word) = mapping_word(mapping);
-                let detail = u64::from(size) | u64::from(device) << 2 | u64::from(rights) << 3 | guest << 5;
+                let detail =
+                    u64::from(size) | u64::from(device) << 2 | u64::from(rights) << 3 | guest << 5;
                 (pack(16, detail, base), word)
             }
-            Self::Table { object, level, kind, mapping } => {
+            Self::Table {
+                object,
+                level,
+                kind,
+                mapping,
+            } => {
                 let (_, word) = mapping_word(mapping);
                 let detail = u64::from(level) | u64::from(kind == SpaceKind::Guest) << 5;
                 (pack(17, detail, object.bits()), word)
             }
             Self::Vcpu { object, rights } => (pack(18, rights.bits(), object.bits()), 0),
             Self::ShadowPool { object, bits } => (pack(19, u64::from(bits), object.bits()), 0),
-            Self::Zombie { object, kind, count } => {
+            Self::Zombie {
+                object,
+                kind,
+                count,
+            } => {
                 let detail = match kind {
                     ZombieKind::Tcb => 0,
                     ZombieKind::CNode { radix } => u64::from(radix),
@@ -142,25 +252,47 @@ impl Cap {
                 dirty: detail & 128 != 0,
                 free: second,
             },
-            2 => Self::Endpoint { object: Ref::at(address), badge: second, rights },
-            3 => Self::Notification { object: Ref::at(address), badge: second, rights },
-            4 => Self::Reply { object: Ref::at(address), grant: detail != 0 },
+            2 => Self::Endpoint {
+                object: Ref::at(address),
+                badge: second,
+                rights,
+            },
+            3 => Self::Notification {
+                object: Ref::at(address),
+                badge: second,
+                rights,
+            },
+            4 => Self::Reply {
+                object: Ref::at(address),
+                grant: detail != 0,
+            },
             5 => Self::CNode {
                 object: address & !63,
                 radix: detail as u8,
                 guard_size: (address & 63) as u8,
                 guard: second,
             },
-            6 => Self::Tcb { object: Ref::at(address) },
-            7 => Self::SchedContext { object: Ref::at(address), bits: detail as u8 },
+            6 => Self::Tcb {
+                object: Ref::at(address),
+            },
+            7 => Self::SchedContext {
+                object: Ref::at(address),
+                bits: detail as u8,
+            },
             8 => Self::SchedControl,
             9 => Self::IrqControl,
             10 => Self::IrqHandler { irq: address as u8 },
             11 => Self::IoPortControl,
-            12 => Self::IoPort { first: address as u16, last: (address >> 16) as u16 },
+            12 => Self::IoPort {
+                first: address as u16,
+                last: (address >> 16) as u16,
+            },
             13 => Self::DomainSet,
             14 => Self::AsidControl,
-            15 => Self::AsidPool { object: Ref::at(address), base: second as u16 },
+            15 => Self::AsidPool {
+                object: Ref::at(address),
+                base: second as u16,
+            },
             16 => Self::Frame {
                 base: address,
                 size: (detail & 3) as u8,
@@ -171,14 +303,30 @@ impl Cap {
             17 => Self::Table {
                 object: Ref::at(address),
                 level: (detail & 7) as u8,
-                kind: if detail & 32 != 0 { SpaceKind::Guest } else { SpaceKind::Host },
+                kind: if detail & 32 != 0 {
+                    SpaceKind::Guest
+                } else {
+                    SpaceKind::Host
+                },
                 mapping: mapping_of(detail & 32 != 0, second),
             },
-            18 => Self::Vcpu { object: Ref::at(address), rights },
-            19 => Self::ShadowPool { object: Ref::at(address), bits: detail as u8 },
+            18 => Self::Vcpu {
+                object: Ref::at(address),
+                rights,
+            },
+            19 => Self::ShadowPool {
+                object: Ref::at(address),
+                bits: detail as u8,
+            },
             20 => Self::Zombie {
                 object: address,
-                kind: if detail == 0 { ZombieKind::Tcb } else { ZombieKind::CNode { radix: detail as u8 } },
+                kind: if detail == 0 {
+                    ZombieKind::Tcb
+                } else {
+                    ZombieKind::CNode {
+                        radix: detail as u8,
+                    }
+                },
                 count: second,
             },
             _ => Self::Null,
@@ -200,7 +348,9 @@ impl Cap {
             Self::Endpoint { object, .. } => sized(object.bits(), object::ENDPOINT_BITS),
             Self::Notification { object, .. } => sized(object.bits(), object::NOTIFICATION_BITS),
             Self::Reply { object, .. } => sized(object.bits(), object::REPLY_BITS),
-            Self::CNode { object, radix, .. } => sized(object, u64::from(radix) + object::SLOT_BITS),
+            Self::CNode { object, radix, .. } => {
+                sized(object, u64::from(radix) + object::SLOT_BITS)
+            }
             Self::Tcb { object } => sized(object.bits(), object::TCB_BITS),
             Self::SchedContext { object, bits } => sized(object.bits(), u64::from(bits)),
             Self::AsidPool { object, .. } => sized(object.bits(), 12),
@@ -216,7 +366,7 @@ impl Cap {
         }
     }
 
-    /// Whether `other` lies in the region this capability covers: the parent test's first half (facts sheet 3.3).
+    /// Whether `other` lies in the region this capability covers: the parent test's first half (docs/objects/cnode.md).
     #[must_use]
     pub fn covers(self, other: Self) -> bool {
         match (self, other) {
@@ -245,39 +395,126 @@ impl Cap {
             (Self::Tcb { object: a }, Self::Tcb { object: b }) => a == b,
             (Self::SchedContext { object: a, .. }, Self::SchedContext { object: b, .. }) => a == b,
             (Self::IrqHandler { irq: a }, Self::IrqHandler { irq: b }) => a == b,
-            (Self::IoPort { first: a, last: b }, Self::IoPort { first: c, last: d }) => (a, b) == (c, d),
+            (Self::IoPort { first: a, last: b }, Self::IoPort { first: c, last: d }) => {
+                (a, b) == (c, d)
+            }
             (Self::SchedControl, Self::SchedControl)
             | (Self::DomainSet, Self::DomainSet)
             | (Self::AsidControl, Self::AsidControl) => true,
             (Self::AsidPool { object: a, .. }, Self::AsidPool { object: b, .. }) => a == b,
-            (Self::Frame { base: a, size: x, .. }, Self::Frame { base: b, size: y, .. }) => (a, x) == (b, y),
-            (Self::Table { object: a, level: x, .. }, Self::Table { object: b, level: y, .. }) => (a, x) == (b, y),
+            (
+                Self::Frame {
+                    base: a, size: x, ..
+                },
+                Self::Frame {
+                    base: b, size: y, ..
+                },
+            ) => (a, x) == (b, y),
+            (
+                Self::Table {
+                    object: a,
+                    level: x,
+                    ..
+                },
+                Self::Table {
+                    object: b,
+                    level: y,
+                    ..
+                },
+            ) => (a, x) == (b, y),
             (Self::Vcpu { object: a, .. }, Self::Vcpu { object: b, .. }) => a == b,
             (Self::ShadowPool { object: a, .. }, Self::ShadowPool { object: b, .. }) => a == b,
-            (Self::Zombie { object: a, kind: x, .. }, Self::Zombie { object: b, kind: y, .. }) => (a, x) == (b, y),
+            (
+                Self::Zombie {
+                    object: a, kind: x, ..
+                },
+                Self::Zombie {
+                    object: b, kind: y, ..
+                },
+            ) => (a, x) == (b, y),
             // A zombie stands for the container it was made of.
-            (Self::Zombie { object: a, kind: ZombieKind::CNode { .. }, .. }, Self::CNode { object: b, .. })
-            | (Self::CNode { object: a, .. }, Self::Zombie { object: b, kind: ZombieKind::CNode { .. }, .. }) => a == b,
-            (Self::Zombie { object: a, kind: ZombieKind::Tcb, .. }, Self::Tcb { object: b })
-            | (Self::Tcb { object: b }, Self::Zombie { object: a, kind: ZombieKind::Tcb, .. }) => a == b.bits(),
+            (
+                Self::Zombie {
+                    object: a,
+                    kind: ZombieKind::CNode { .. },
+                    ..
+                },
+                Self::CNode { object: b, .. },
+            )
+            | (
+                Self::CNode { object: a, .. },
+                Self::Zombie {
+                    object: b,
+                    kind: ZombieKind::CNode { .. },
+                    ..
+                },
+            ) => a == b,
+            (
+                Self::Zombie {
+                    object: a,
+                    kind: ZombieKind::Tcb,
+                    ..
+                },
+                Self::Tcb { object: b },
+            )
+            | (
+                Self::Tcb { object: b },
+                Self::Zombie {
+                    object: a,
+                    kind: ZombieKind::Tcb,
+                    ..
+                },
+            ) => a == b.bits(),
             _ => false,
         }
     }
 
-    /// The capability with its rights cut down to `mask`; kinds without rights are unchanged (facts sheet 3.1).
+    /// The capability with its rights cut down to `mask`; kinds without rights are unchanged.
     #[must_use]
     pub fn masked(self, mask: Rights) -> Self {
         match self {
-            Self::Endpoint { object, badge, rights } => Self::Endpoint { object, badge, rights: rights.mask(mask) },
-            Self::Notification { object, badge, rights } => {
-                Self::Notification { object, badge, rights: rights.mask(mask) }
-            }
-            Self::Reply { object, grant } => Self::Reply { object, grant: grant && mask.has(Rights::GRANT) },
-            Self::Frame { base, size, device, rights, mapping } => {
+            Self::Endpoint {
+                object,
+                badge,
+                rights,
+            } => Self::Endpoint {
+                object,
+                badge,
+                rights: rights.mask(mask),
+            },
+            Self::Notification {
+                object,
+                badge,
+                rights,
+            } => Self::Notification {
+                object,
+                badge,
+                rights: rights.mask(mask),
+            },
+            Self::Reply { object, grant } => Self::Reply {
+                object,
+                grant: grant && mask.has(Rights::GRANT),
+            },
+            Self::Frame {
+                base,
+                size,
+                device,
+                rights,
+                mapping,
+            } => {
                 let rights = frame_rights(rights & mask.bits() as u8);
-                Self::Frame { base, size, device, rights, mapping }
+                Self::Frame {
+                    base,
+                    size,
+                    device,
+                    rights,
+                    mapping,
+                }
             }
-            Self::Vcpu { object, rights } => Self::Vcpu { object, rights: rights.mask(mask) },
+            Self::Vcpu { object, rights } => Self::Vcpu {
+                object,
+                rights: rights.mask(mask),
+            },
             other => other,
         }
     }
@@ -287,18 +524,41 @@ impl Cap {
     #[must_use]
     pub fn with_data(self, data: u64, preserve: bool) -> Self {
         match self {
-            Self::Endpoint { object, badge: 0, rights } if !preserve => Self::Endpoint { object, badge: data, rights },
-            Self::Notification { object, badge: 0, rights } if !preserve => {
-                Self::Notification { object, badge: data, rights }
-            }
+            Self::Endpoint {
+                object,
+                badge: 0,
+                rights,
+            } if !preserve => Self::Endpoint {
+                object,
+                badge: data,
+                rights,
+            },
+            Self::Notification {
+                object,
+                badge: 0,
+                rights,
+            } if !preserve => Self::Notification {
+                object,
+                badge: data,
+                rights,
+            },
             Self::Endpoint { .. } | Self::Notification { .. } => Self::Null,
             Self::CNode { object, radix, .. } => {
                 let guard_size = (data & 63) as u8;
                 if u32::from(guard_size) + u32::from(radix) > 64 {
                     return Self::Null;
                 }
-                let guard = if guard_size == 0 { 0 } else { (data >> 6) & (u64::MAX >> (64 - guard_size)) };
-                Self::CNode { object, radix, guard_size, guard }
+                let guard = if guard_size == 0 {
+                    0
+                } else {
+                    (data >> 6) & (u64::MAX >> (64 - guard_size))
+                };
+                Self::CNode {
+                    object,
+                    radix,
+                    guard_size,
+                    guard,
+                }
             }
             other => other,
         }
@@ -358,33 +618,110 @@ mod tests {
 
     #[test]
     fn every_cap_survives_its_slot_form() {
-        let mapping = Some(Mapping { asid: 4095, address: 0x7fff_ffff_f000, kind: SpaceKind::Guest });
-        let host = Some(Mapping { asid: 1, address: 0x20_0000, kind: SpaceKind::Host });
+        let mapping = Some(Mapping {
+            asid: 4095,
+            address: 0x7fff_ffff_f000,
+            kind: SpaceKind::Guest,
+        });
+        let host = Some(Mapping {
+            asid: 1,
+            address: 0x20_0000,
+            kind: SpaceKind::Host,
+        });
         let all = [
             Cap::Null,
-            Cap::Untyped { base: 0x1000, bits: 47, device: true, dirty: true, free: 1 << 43 },
-            Cap::Endpoint { object: Ref::at(0x10), badge: !0, rights: Rights::ALL },
-            Cap::Notification { object: Ref::at(0x40), badge: 5, rights: Rights::new(3) },
-            Cap::Reply { object: Ref::at(0x20), grant: true },
-            Cap::CNode { object: 0x40, radix: 16, guard_size: 48, guard: (1 << 48) - 1 },
-            Cap::Tcb { object: Ref::at(0x800) },
-            Cap::SchedContext { object: Ref::at(0x80), bits: 9 },
+            Cap::Untyped {
+                base: 0x1000,
+                bits: 47,
+                device: true,
+                dirty: true,
+                free: 1 << 43,
+            },
+            Cap::Endpoint {
+                object: Ref::at(0x10),
+                badge: !0,
+                rights: Rights::ALL,
+            },
+            Cap::Notification {
+                object: Ref::at(0x40),
+                badge: 5,
+                rights: Rights::new(3),
+            },
+            Cap::Reply {
+                object: Ref::at(0x20),
+                grant: true,
+            },
+            Cap::CNode {
+                object: 0x40,
+                radix: 16,
+                guard_size: 48,
+                guard: (1 << 48) - 1,
+            },
+            Cap::Tcb {
+                object: Ref::at(0x800),
+            },
+            Cap::SchedContext {
+                object: Ref::at(0x80),
+                bits: 9,
+            },
             Cap::SchedControl,
             Cap::IrqControl,
             Cap::IrqHandler { irq: 107 },
             Cap::IoPortControl,
-            Cap::IoPort { first: 0x3f8, last: 0xffff },
+            Cap::IoPort {
+                first: 0x3f8,
+                last: 0xffff,
+            },
             Cap::DomainSet,
             Cap::AsidControl,
-            Cap::AsidPool { object: Ref::at(0x1000), base: 512 },
-            Cap::Frame { base: 0x20_0000, size: 1, device: true, rights: 3, mapping },
-            Cap::Frame { base: 0x20_0000, size: 0, device: false, rights: 2, mapping: None },
-            Cap::Table { object: Ref::at(0x3000), level: 4, kind: SpaceKind::Host, mapping: host },
-            Cap::Table { object: Ref::at(0x3000), level: 1, kind: SpaceKind::Guest, mapping: None },
-            Cap::Vcpu { object: Ref::at(0x2000), rights: Rights::new(4) },
-            Cap::ShadowPool { object: Ref::at(0x8000), bits: 10 },
-            Cap::Zombie { object: 0x800, kind: ZombieKind::Tcb, count: 5 },
-            Cap::Zombie { object: 0x800, kind: ZombieKind::CNode { radix: 3 }, count: 8 },
+            Cap::AsidPool {
+                object: Ref::at(0x1000),
+                base: 512,
+            },
+            Cap::Frame {
+                base: 0x20_0000,
+                size: 1,
+                device: true,
+                rights: 3,
+                mapping,
+            },
+            Cap::Frame {
+                base: 0x20_0000,
+                size: 0,
+                device: false,
+                rights: 2,
+                mapping: None,
+            },
+            Cap::Table {
+                object: Ref::at(0x3000),
+                level: 4,
+                kind: SpaceKind::Host,
+                mapping: host,
+            },
+            Cap::Table {
+                object: Ref::at(0x3000),
+                level: 1,
+                kind: SpaceKind::Guest,
+                mapping: None,
+            },
+            Cap::Vcpu {
+                object: Ref::at(0x2000),
+                rights: Rights::new(4),
+            },
+            Cap::ShadowPool {
+                object: Ref::at(0x8000),
+                bits: 10,
+            },
+            Cap::Zombie {
+                object: 0x800,
+                kind: ZombieKind::Tcb,
+                count: 5,
+            },
+            Cap::Zombie {
+                object: 0x800,
+                kind: ZombieKind::CNode { radix: 3 },
+                count: 8,
+            },
         ];
         for cap in all {
             let (first, second) = cap.encode();
@@ -394,7 +731,12 @@ mod tests {
 
     #[test]
     fn guards_that_do_not_fit_give_no_cap() {
-        let cap = Cap::CNode { object: 0x40, radix: 16, guard_size: 0, guard: 0 };
+        let cap = Cap::CNode {
+            object: 0x40,
+            radix: 16,
+            guard_size: 0,
+            guard: 0,
+        };
         assert!(cap.with_data(49, false).is_null());
         assert!(!cap.with_data(48, false).is_null());
     }

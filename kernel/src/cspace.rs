@@ -20,12 +20,18 @@ pub(crate) fn slot_at(base: u64, index: u64) -> Ref<Slot> {
     Ref::at(base + (index << sel4_abi::object::SLOT_BITS))
 }
 
-/// Resolves the low `bits` bits of `address` from `root` on (facts sheet, section 3).
+/// Resolves the low `bits` bits of `address` from `root` on (docs/objects/cnode.md).
 pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Found, LookupFailure> {
     let mut cap = root;
     let mut left = bits;
     loop {
-        let Cap::CNode { object, radix, guard_size, guard } = cap else {
+        let Cap::CNode {
+            object,
+            radix,
+            guard_size,
+            guard,
+        } = cap
+        else {
             return Err(LookupFailure::InvalidRoot);
         };
         let (radix, guard_size) = (u32::from(radix), u32::from(guard_size));
@@ -37,7 +43,11 @@ pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Found, LookupFailur
         if guard_size > left {
             return Err(mismatch);
         }
-        let found = if guard_size == 0 { 0 } else { (address >> (left - guard_size)) & (u64::MAX >> (64 - guard_size)) };
+        let found = if guard_size == 0 {
+            0
+        } else {
+            (address >> (left - guard_size)) & (u64::MAX >> (64 - guard_size))
+        };
         if found != guard {
             return Err(mismatch);
         }
@@ -54,7 +64,10 @@ pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Found, LookupFailur
         }
         cap = slot.cap();
         if !matches!(cap, Cap::CNode { .. }) {
-            return Ok(Found { slot, bits_left: left });
+            return Ok(Found {
+                slot,
+                bits_left: left,
+            });
         }
     }
 }
@@ -64,7 +77,12 @@ mod tests {
     use super::*;
 
     fn cnode(object: u64, radix: u8, guard_size: u8, guard: u64) -> Cap {
-        Cap::CNode { object, radix, guard_size, guard }
+        Cap::CNode {
+            object,
+            radix,
+            guard_size,
+            guard,
+        }
     }
 
     #[test]
@@ -73,11 +91,20 @@ mod tests {
         let root = cnode(0x1000, 4, 60, 0);
         let found = resolve(root, 5, 64).expect("slot 5");
         assert_eq!(found.slot.bits(), 0x1000 + 5 * 32);
-        assert!(matches!(resolve(root, 0x15, 64), Err(LookupFailure::GuardMismatch { bits_left: 64, .. })));
-        assert!(matches!(resolve(root, 5, 4), Err(LookupFailure::GuardMismatch { .. })));
+        assert!(matches!(
+            resolve(root, 0x15, 64),
+            Err(LookupFailure::GuardMismatch { bits_left: 64, .. })
+        ));
+        assert!(matches!(
+            resolve(root, 5, 4),
+            Err(LookupFailure::GuardMismatch { .. })
+        ));
         assert!(matches!(
             resolve(cnode(0x1000, 8, 0, 0), 5, 4),
-            Err(LookupFailure::DepthMismatch { bits_left: 4, bits_found: 8 })
+            Err(LookupFailure::DepthMismatch {
+                bits_left: 4,
+                bits_found: 8
+            })
         ));
     }
 

@@ -57,7 +57,10 @@ fn number(bytes: &[u8], at: u64, size: usize) -> Result<u64, ElfError> {
     let start = usize::try_from(at).map_err(|_| ElfError::Truncated)?;
     let end = start.checked_add(size).ok_or(ElfError::Truncated)?;
     let field = bytes.get(start..end).ok_or(ElfError::Truncated)?;
-    Ok(field.iter().rev().fold(0, |value, &byte| value << 8 | u64::from(byte)))
+    Ok(field
+        .iter()
+        .rev()
+        .fold(0, |value, &byte| value << 8 | u64::from(byte)))
 }
 
 const PT_LOAD: u64 = 1;
@@ -68,7 +71,12 @@ impl<'a> Elf<'a> {
         if bytes.get(..4) != Some(b"\x7fELF") {
             return Err(ElfError::NotElf);
         }
-        let kind = (number(bytes, 4, 1)?, number(bytes, 5, 1)?, number(bytes, 16, 2)?, number(bytes, 18, 2)?);
+        let kind = (
+            number(bytes, 4, 1)?,
+            number(bytes, 5, 1)?,
+            number(bytes, 16, 2)?,
+            number(bytes, 18, 2)?,
+        );
         if kind != (2, 1, 2, 62) {
             return Err(ElfError::WrongKind);
         }
@@ -91,7 +99,13 @@ impl<'a> Elf<'a> {
             .checked_mul(self.header_size)
             .and_then(|offset| offset.checked_add(self.headers))
             .ok_or(ElfError::Truncated)?;
-        let field = |offset: u64, size| number(self.bytes, at.checked_add(offset).ok_or(ElfError::Truncated)?, size);
+        let field = |offset: u64, size| {
+            number(
+                self.bytes,
+                at.checked_add(offset).ok_or(ElfError::Truncated)?,
+                size,
+            )
+        };
         if field(0, 4)? != PT_LOAD {
             return Ok(None);
         }
@@ -105,11 +119,17 @@ impl<'a> Elf<'a> {
         if segment.memory_size == 0 {
             return Ok(None);
         }
-        let file_end = segment.offset.checked_add(segment.file_size).ok_or(ElfError::Truncated)?;
+        let file_end = segment
+            .offset
+            .checked_add(segment.file_size)
+            .ok_or(ElfError::Truncated)?;
         if file_end > self.bytes.len() as u64 || segment.file_size > segment.memory_size {
             return Err(ElfError::Truncated);
         }
-        let end = segment.vaddr.checked_add(segment.memory_size).ok_or(ElfError::BadAddress)?;
+        let end = segment
+            .vaddr
+            .checked_add(segment.memory_size)
+            .ok_or(ElfError::BadAddress)?;
         // The pages behind the image hold the IPC buffer and the boot information.
         if segment.vaddr < 4096 || end > sel4_abi::USER_TOP - (1 << 30) {
             return Err(ElfError::BadAddress);
@@ -170,8 +190,14 @@ mod tests {
     fn bad_files_are_named_not_loaded() {
         assert_eq!(Elf::new(b"hello").err(), Some(ElfError::NotElf));
         assert_eq!(Elf::new(&file(&[])).err(), Some(ElfError::Empty));
-        assert_eq!(Elf::new(&file(&[(u64::MAX - 5, 10)])).err(), Some(ElfError::BadAddress));
-        assert_eq!(Elf::new(&file(&[(0, 10)])).err(), Some(ElfError::BadAddress));
+        assert_eq!(
+            Elf::new(&file(&[(u64::MAX - 5, 10)])).err(),
+            Some(ElfError::BadAddress)
+        );
+        assert_eq!(
+            Elf::new(&file(&[(0, 10)])).err(),
+            Some(ElfError::BadAddress)
+        );
         let good = file(&[(0x20_0000, 10)]);
         assert_eq!(Elf::new(&good[..70]).err(), Some(ElfError::Truncated));
         let mut wide = good.clone();

@@ -1,5 +1,5 @@
 //! From a VMCB after #VMEXIT to an exit value: what NRIP-save and DecodeAssist would tell is decoded here where the
-//! processor does not (APM vol. 2, 15.7 to 15.13; facts/svm.md 1.9, 1.10).
+//! processor does not (APM vol. 2, 15.7 to 15.13).
 
 use crate::kernel::Kernel;
 use crate::machine::Machine;
@@ -43,7 +43,14 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn describe_instruction(&self, vcpu: Ref<Vcpu>, code: u64, rip: u64, info1: u64, info2: u64) -> Exit {
+    fn describe_instruction(
+        &self,
+        vcpu: Ref<Vcpu>,
+        code: u64,
+        rip: u64,
+        info1: u64,
+        info2: u64,
+    ) -> Exit {
         let instruction = self.decode_instruction(vcpu);
         let len = self.instruction_length(vcpu, instruction.as_ref(), rip);
         let kind = instruction.as_ref().map_or(Kind::Other, Instruction::kind);
@@ -55,15 +62,31 @@ impl<M: Machine> Kernel<M> {
                     _ => (code as u8 & 15, info1 as u8 & 15),
                 };
                 let write = code >= exit::WRITE_DR0;
-                Exit::Dr { len, number, gpr, write, rip, value: vcpu.gpr(gpr).get() }
+                Exit::Dr {
+                    len,
+                    number,
+                    gpr,
+                    write,
+                    rip,
+                    value: vcpu.gpr(gpr).get(),
+                }
             }
-            exit::CPUID => {
-                Exit::Cpuid { len, rip, leaf: vcpu.gpr(0).get() as u32, subleaf: vcpu.gpr(1).get() as u32 }
-            }
+            exit::CPUID => Exit::Cpuid {
+                len,
+                rip,
+                leaf: vcpu.gpr(0).get() as u32,
+                subleaf: vcpu.gpr(1).get() as u32,
+            },
             exit::HLT => Exit::Hlt { len, rip },
             exit::MSR => {
                 let value = vcpu.gpr(0).get() & 0xffff_ffff | vcpu.gpr(2).get() << 32;
-                Exit::Msr { len, write: info1 & 1 != 0, rip, number: vcpu.gpr(1).get() as u32, value }
+                Exit::Msr {
+                    len,
+                    write: info1 & 1 != 0,
+                    rip,
+                    number: vcpu.gpr(1).get() as u32,
+                    value,
+                }
             }
             exit::IOIO => {
                 let decoded = match kind {
@@ -71,53 +94,111 @@ impl<M: Machine> Kernel<M> {
                     _ => 0,
                 };
                 // EXITINFO2 is the next RIP on every processor.
-                let len = if len != 0 { len } else { info2.wrapping_sub(rip).min(15) as u8 };
+                let len = if len != 0 {
+                    len
+                } else {
+                    info2.wrapping_sub(rip).min(15) as u8
+                };
                 let strings = 0x1f80;
-                Exit::Io { len, info: info1 as u32 | decoded & strings, rip, rax: vcpu.gpr(0).get() }
+                Exit::Io {
+                    len,
+                    info: info1 as u32 | decoded & strings,
+                    rip,
+                    rax: vcpu.gpr(0).get(),
+                }
             }
             exit::INVLPG => {
                 let gva = match kind {
-                    Kind::Invlpg { address } => self.linear_address(vcpu, &address, rip.wrapping_add(u64::from(len))),
+                    Kind::Invlpg { address } => {
+                        self.linear_address(vcpu, &address, rip.wrapping_add(u64::from(len)))
+                    }
                     _ => info1,
                 };
-                Exit::Invlpg { len, rip, gva: Gva::new(gva), mode: vcpu.mode() }
+                Exit::Invlpg {
+                    len,
+                    rip,
+                    gva: Gva::new(gva),
+                    mode: vcpu.mode(),
+                }
             }
-            _ => Exit::Instruction { len, code: code as u32, rip, info1, info2 },
+            _ => Exit::Instruction {
+                len,
+                code: code as u32,
+                rip,
+                info1,
+                info2,
+            },
         }
     }
 
-    fn describe_cr(&self, vcpu: Ref<Vcpu>, code: u64, rip: u64, info1: u64, len: u8, kind: Kind) -> Exit {
+    fn describe_cr(
+        &self,
+        vcpu: Ref<Vcpu>,
+        code: u64,
+        rip: u64,
+        info1: u64,
+        len: u8,
+        kind: Kind,
+    ) -> Exit {
         let value_of = |gpr: u8| vcpu.gpr(gpr).get();
         let write = code >= exit::WRITE_CR0;
         let (instruction, gpr, value) = match kind {
-            Kind::MovToCr { gpr, .. } => (CrInstruction::MovTo, gpr.number(), value_of(gpr.number())),
+            Kind::MovToCr { gpr, .. } => {
+                (CrInstruction::MovTo, gpr.number(), value_of(gpr.number()))
+            }
             Kind::MovFromCr { gpr, .. } => (CrInstruction::MovFrom, gpr.number(), 0),
             Kind::Clts => (CrInstruction::Clts, 0, 0),
-            Kind::Lmsw { source: Place::Register(gpr) } => {
-                (CrInstruction::Lmsw, gpr.number(), value_of(gpr.number()) & 0xffff)
-            }
-            Kind::Smsw { destination: Place::Register(gpr), width } => {
-                (CrInstruction::Smsw, gpr.number(), u64::from(width.bytes()))
-            }
+            Kind::Lmsw {
+                source: Place::Register(gpr),
+            } => (
+                CrInstruction::Lmsw,
+                gpr.number(),
+                value_of(gpr.number()) & 0xffff,
+            ),
+            Kind::Smsw {
+                destination: Place::Register(gpr),
+                width,
+            } => (CrInstruction::Smsw, gpr.number(), u64::from(width.bytes())),
             // Without the bytes DecodeAssists still tell of a MOV (bit 63).
             _ if self.machine.svm().decode_assists && info1 >> 63 != 0 => {
                 let gpr = info1 as u8 & 15;
-                let instruction = if write { CrInstruction::MovTo } else { CrInstruction::MovFrom };
+                let instruction = if write {
+                    CrInstruction::MovTo
+                } else {
+                    CrInstruction::MovFrom
+                };
                 (instruction, gpr, value_of(gpr))
             }
             _ => (CrInstruction::Other, 0, 0),
         };
         let wide = self.code_size(vcpu) == CodeSize::Bits64;
         let value = if wide { value } else { value & 0xffff_ffff };
-        Exit::Cr { len, number: code as u8 & 15, gpr, instruction, rip, value, mode: vcpu.mode() }
+        Exit::Cr {
+            len,
+            number: code as u8 & 15,
+            gpr,
+            instruction,
+            rip,
+            value,
+            mode: vcpu.mode(),
+        }
     }
 
-    fn instruction_length(&self, vcpu: Ref<Vcpu>, instruction: Option<&Instruction>, rip: u64) -> u8 {
+    fn instruction_length(
+        &self,
+        vcpu: Ref<Vcpu>,
+        instruction: Option<&Instruction>,
+        rip: u64,
+    ) -> u8 {
         match instruction {
             Some(instruction) => instruction.length(),
             None if self.machine.svm().nrips => {
                 let length = vcpu.read(vmcb::NRIP).wrapping_sub(rip);
-                if length <= MAX_INSTRUCTION as u64 { length as u8 } else { 0 }
+                if length <= MAX_INSTRUCTION as u64 {
+                    length as u8
+                } else {
+                    0
+                }
             }
             None => 0,
         }
@@ -190,7 +271,11 @@ impl<M: Machine> Kernel<M> {
         let mut table = pool.root_table(root, vcpu.is_long())?;
         let top = if vcpu.is_long() { 4 } else { 3 };
         for level in (1..=top).rev() {
-            let index = if level == 3 && top == 3 { gva.index(3) & 3 } else { gva.index(level) };
+            let index = if level == 3 && top == 3 {
+                gva.index(3) & 3
+            } else {
+                gva.index(level)
+            };
             let entry = table.0[index].get();
             if entry & pte::P == 0 {
                 return None;

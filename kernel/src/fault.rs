@@ -12,12 +12,17 @@ use sel4_abi::message::MessageInfo;
 use sel4_abi::{LookupFailure, MSG_REGISTERS, fault};
 
 /// Register order of an unknown-syscall message's first 15 words, as indices of the user context.
-const SYSCALL_REGISTERS: [usize; 18] = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 0, 1, 2];
+const SYSCALL_REGISTERS: [usize; 18] =
+    [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 0, 1, 2];
 
 impl<M: Machine> Kernel<M> {
     /// The thread faulted: its handler is told, or it stops.
     pub(crate) fn fault(&mut self, tcb: Ref<Tcb>, label: u64, words: &[u64]) {
-        let mut record = Fault { label, length: words.len(), ..Fault::default() };
+        let mut record = Fault {
+            label,
+            length: words.len(),
+            ..Fault::default()
+        };
         record.words[..words.len()].copy_from_slice(words);
         // A fault of a system call refers to the SYSCALL instruction itself.
         tcb.context.rip.set(tcb.restart_ip());
@@ -28,8 +33,18 @@ impl<M: Machine> Kernel<M> {
 
     fn deliver_fault(&mut self, tcb: Ref<Tcb>, handler: usize, may_donate: bool) {
         match tcb.slots[handler].cap() {
-            Cap::Endpoint { object, badge, rights } if crate::object::tcb::valid_fault_handler(tcb.slots[handler].cap()) => {
-                let send = Send { blocking: true, is_call: true, badge, rights, may_donate };
+            Cap::Endpoint {
+                object,
+                badge,
+                rights,
+            } if crate::object::tcb::valid_fault_handler(tcb.slots[handler].cap()) => {
+                let send = Send {
+                    blocking: true,
+                    is_call: true,
+                    badge,
+                    rights,
+                    may_donate,
+                };
                 self.send_ipc(tcb, object, send);
             }
             _ => {
@@ -75,12 +90,22 @@ impl<M: Machine> Kernel<M> {
         let badge = tcb.sc.get().map_or(0, |sc| sc.badge.get());
         tcb.context.rip.set(tcb.restart_ip());
         tcb.context.entered_by.set(entry::FULL);
-        tcb.fault.set(Fault { label: fault::TIMEOUT, words: [badge, 0, 0, 0, 0, 0, 0], length: 2 });
+        tcb.fault.set(Fault {
+            label: fault::TIMEOUT,
+            words: [badge, 0, 0, 0, 0, 0, 0],
+            length: 2,
+        });
         self.deliver_fault(tcb, slots::TIMEOUT, false);
     }
 
     /// A capability address of the thread led nowhere.
-    pub(crate) fn cap_fault(&mut self, tcb: Ref<Tcb>, address: u64, receiving: bool, failure: LookupFailure) {
+    pub(crate) fn cap_fault(
+        &mut self,
+        tcb: Ref<Tcb>,
+        address: u64,
+        receiving: bool,
+        failure: LookupFailure,
+    ) {
         let (description, count) = failure.words();
         let mut words = [0; 7];
         words[0] = tcb.restart_ip();
@@ -148,7 +173,11 @@ impl<M: Machine> Kernel<M> {
         let info = MessageInfo::from_word(handler.context.rsi.get());
         let buffer = self.ipc_buffer(handler, false);
         let word = |n: usize| {
-            if n < MSG_REGISTERS { handler.mr(n) } else { buffer.map_or(0, |buffer| buffer.msg[n].get()) }
+            if n < MSG_REGISTERS {
+                handler.mr(n)
+            } else {
+                buffer.map_or(0, |buffer| buffer.msg[n].get())
+            }
         };
         let mut length = info.length();
         if length > MSG_REGISTERS && buffer.is_none() {
@@ -160,9 +189,12 @@ impl<M: Machine> Kernel<M> {
                     tcb.write_register(register, word(n));
                 }
             }
-            fault::USER_EXCEPTION => (0..length.min(3)).for_each(|n| tcb.write_register(n, word(n))),
+            fault::USER_EXCEPTION => {
+                (0..length.min(3)).for_each(|n| tcb.write_register(n, word(n)))
+            }
             fault::TIMEOUT => {
-                (0..length.min(fault::TIMEOUT_REPLY_LENGTH)).for_each(|n| tcb.write_register(n, word(n)));
+                (0..length.min(fault::TIMEOUT_REPLY_LENGTH))
+                    .for_each(|n| tcb.write_register(n, word(n)));
             }
             label if label >= fault::EXIT_FIRST => {
                 if let Some(vcpu) = tcb.vcpu.get() {
@@ -174,4 +206,3 @@ impl<M: Machine> Kernel<M> {
         info.label() == 0
     }
 }
-

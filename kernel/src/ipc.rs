@@ -43,7 +43,10 @@ impl<M: Machine> Kernel<M> {
         }
         let mut length = info.length();
         if length > MSG_REGISTERS || info.extra_caps() > 0 {
-            let (from, to) = (self.ipc_buffer(sender, false), self.ipc_buffer(receiver, true));
+            let (from, to) = (
+                self.ipc_buffer(sender, false),
+                self.ipc_buffer(receiver, true),
+            );
             match (from, to) {
                 (Some(from), Some(to)) => {
                     for n in MSG_REGISTERS..length {
@@ -69,8 +72,12 @@ impl<M: Machine> Kernel<M> {
         length: usize,
     ) -> MessageInfo {
         let plain = MessageInfo::new(info.label(), 0, 0, length as u64);
-        let Ok(extras) = self.extra_caps(sender, info) else { return plain };
-        let Some(to) = self.ipc_buffer(receiver, true) else { return plain };
+        let Ok(extras) = self.extra_caps(sender, info) else {
+            return plain;
+        };
+        let Some(to) = self.ipc_buffer(receiver, true) else {
+            return plain;
+        };
         let mut target = self.receive_slot(receiver);
         let (mut unwrapped, mut count) = (0, 0);
         for (n, source) in extras.into_iter().flatten().enumerate() {
@@ -82,7 +89,9 @@ impl<M: Machine> Kernel<M> {
                 }
                 _ => {
                     let Some(slot) = target.take() else { break };
-                    let Ok(cap) = self.derive(source, cap) else { break };
+                    let Ok(cap) = self.derive(source, cap) else {
+                        break;
+                    };
                     slot::insert(cap, source, slot);
                 }
             }
@@ -94,7 +103,10 @@ impl<M: Machine> Kernel<M> {
     /// The slot a thread receives into, if it named an empty one.
     fn receive_slot(&self, receiver: Ref<Tcb>) -> Option<Ref<Slot>> {
         let buffer = self.ipc_buffer(receiver, true)?;
-        let root = self.lookup_thread_slot(receiver, buffer.receive_cnode.get()).ok()?.cap();
+        let root = self
+            .lookup_thread_slot(receiver, buffer.receive_cnode.get())
+            .ok()?
+            .cap();
         let (index, depth) = (buffer.receive_index.get(), buffer.receive_depth.get());
         let slot = self.lookup_slot(root, index, depth, false).ok()?;
         slot.is_empty().then_some(slot)
@@ -110,10 +122,15 @@ impl<M: Machine> Kernel<M> {
         if info.extra_caps() == 0 {
             return Ok(slots);
         }
-        let Some(buffer) = self.ipc_buffer(sender, false) else { return Ok(slots) };
+        let Some(buffer) = self.ipc_buffer(sender, false) else {
+            return Ok(slots);
+        };
         for (n, slot) in slots.iter_mut().enumerate().take(info.extra_caps()) {
             let address = buffer.caps_or_badges[n].get();
-            *slot = Some(self.lookup_thread_slot(sender, address).map_err(|failure| (address, failure))?);
+            *slot = Some(
+                self.lookup_thread_slot(sender, address)
+                    .map_err(|failure| (address, failure))?,
+            );
         }
         Ok(slots)
     }
@@ -148,54 +165,100 @@ impl<M: Machine> Kernel<M> {
             }
         }
         tcb.context.rdi.set(0);
-        tcb.context.rsi.set(MessageInfo::new(label, 0, 0, length as u64).word());
+        tcb.context
+            .rsi
+            .set(MessageInfo::new(label, 0, 0, length as u64).word());
     }
 
     /// Resolves an address in a thread's CSpace.
-    pub(crate) fn lookup_thread_slot(&self, tcb: Ref<Tcb>, address: u64) -> Result<Ref<Slot>, LookupFailure> {
+    pub(crate) fn lookup_thread_slot(
+        &self,
+        tcb: Ref<Tcb>,
+        address: u64,
+    ) -> Result<Ref<Slot>, LookupFailure> {
         let root = tcb.slots[slots::CSPACE].cap();
         crate::cspace::resolve(root, address, 64).map(|found| found.slot)
     }
 
     /// Resolves (index, depth) under `root` for a CNode operation.
-    pub(crate) fn lookup_slot(&self, root: Cap, index: u64, depth: u64, source: bool) -> Result<Ref<Slot>, Fail> {
+    pub(crate) fn lookup_slot(
+        &self,
+        root: Cap,
+        index: u64,
+        depth: u64,
+        source: bool,
+    ) -> Result<Ref<Slot>, Fail> {
         if !matches!(root, Cap::CNode { .. }) {
             return Err(Fail::lookup(source, LookupFailure::InvalidRoot));
         }
         if !(1..=64).contains(&depth) {
             return Err(Fail::range(1, 64));
         }
-        let found =
-            crate::cspace::resolve(root, index, depth as u32).map_err(|failure| Fail::lookup(source, failure))?;
+        let found = crate::cspace::resolve(root, index, depth as u32)
+            .map_err(|failure| Fail::lookup(source, failure))?;
         if found.bits_left != 0 {
-            let failure = LookupFailure::DepthMismatch { bits_left: u64::from(found.bits_left), bits_found: 0 };
+            let failure = LookupFailure::DepthMismatch {
+                bits_left: u64::from(found.bits_left),
+                bits_found: 0,
+            };
             return Err(Fail::lookup(source, failure));
         }
         Ok(found.slot)
     }
 
     /// The empty slot (index, depth) under `root`.
-    pub(crate) fn lookup_empty(&self, root: Cap, index: u64, depth: u64) -> Result<Ref<Slot>, Fail> {
+    pub(crate) fn lookup_empty(
+        &self,
+        root: Cap,
+        index: u64,
+        depth: u64,
+    ) -> Result<Ref<Slot>, Fail> {
         let slot = self.lookup_slot(root, index, depth, false)?;
-        if slot.is_empty() { Ok(slot) } else { Err(Fail::error(Error::DeleteFirst)) }
+        if slot.is_empty() {
+            Ok(slot)
+        } else {
+            Err(Fail::error(Error::DeleteFirst))
+        }
     }
 
-    /// What may be copied (facts sheet 3.3), or why not.
+    /// What may be copied (docs/objects/cnode.md), or why not.
     pub(crate) fn derive(&self, slot: Ref<Slot>, cap: Cap) -> Result<Cap, Fail> {
         match cap {
             Cap::Null | Cap::Zombie { .. } | Cap::IrqControl | Cap::IoPortControl => {
                 Err(Fail::error(Error::IllegalOperation))
             }
-            Cap::Untyped { base, bits, device, dirty, .. } => {
+            Cap::Untyped {
+                base,
+                bits,
+                device,
+                dirty,
+                ..
+            } => {
                 if slot::has_children(slot) {
                     return Err(Fail::error(Error::RevokeFirst));
                 }
-                Ok(Cap::Untyped { base, bits, device, dirty, free: 1 << (bits - 4) })
+                Ok(Cap::Untyped {
+                    base,
+                    bits,
+                    device,
+                    dirty,
+                    free: 1 << (bits - 4),
+                })
             }
             Cap::Table { mapping: None, .. } => Err(Fail::error(Error::IllegalOperation)),
-            Cap::Frame { base, size, device, rights, .. } => {
-                Ok(Cap::Frame { base, size, device, rights, mapping: None })
-            }
+            Cap::Frame {
+                base,
+                size,
+                device,
+                rights,
+                ..
+            } => Ok(Cap::Frame {
+                base,
+                size,
+                device,
+                rights,
+                mapping: None,
+            }),
             other => Ok(other),
         }
     }

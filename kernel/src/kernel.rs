@@ -62,6 +62,8 @@ pub struct Kernel<M: Machine> {
     pub(crate) kernel_pml4: Ref<crate::mem::Page>,
     pub(crate) loaded_space: u64,
     pub(crate) work_units: u32,
+    /// First byte and end of what an interrupted retype has zeroed.
+    pub(crate) cleaned: (u64, u64),
     pub(crate) tags: crate::object::vcpu::Tags,
 }
 
@@ -91,7 +93,11 @@ impl Message {
     /// Fails with TruncatedMessage unless there are `words` words and `caps` extra capabilities.
     pub fn need(&self, words: usize, caps: usize) -> Result<(), Fail> {
         let enough = self.length >= words && self.extras.iter().take(caps).all(Option::is_some);
-        if enough { Ok(()) } else { Err(Fail::error(Error::TruncatedMessage)) }
+        if enough {
+            Ok(())
+        } else {
+            Err(Fail::error(Error::TruncatedMessage))
+        }
     }
     /// Extra capability `n`, after [`need`](Self::need) said it is there.
     #[must_use]
@@ -103,7 +109,8 @@ impl Message {
 /// Most words an invocation answers.
 pub const MAX_ANSWER: usize = 64;
 
-/// A finished invocation.
+/// A finished invocation. One lives on the kernel stack for one call; without a heap the words have no other place.
+#[allow(clippy::large_enum_variant)]
 pub enum Done {
     /// Success, no words.
     Empty,
@@ -143,27 +150,47 @@ impl Fail {
     /// An error without words.
     #[must_use]
     pub const fn error(error: Error) -> Self {
-        Self::Error { error, words: [0; 5], length: 0 }
+        Self::Error {
+            error,
+            words: [0; 5],
+            length: 0,
+        }
     }
     /// InvalidArgument naming argument `n`.
     #[must_use]
     pub const fn argument(n: u64) -> Self {
-        Self::Error { error: Error::InvalidArgument, words: [n, 0, 0, 0, 0], length: 1 }
+        Self::Error {
+            error: Error::InvalidArgument,
+            words: [n, 0, 0, 0, 0],
+            length: 1,
+        }
     }
     /// InvalidCapability naming capability `n` (0 the invoked one).
     #[must_use]
     pub const fn capability(n: u64) -> Self {
-        Self::Error { error: Error::InvalidCapability, words: [n, 0, 0, 0, 0], length: 1 }
+        Self::Error {
+            error: Error::InvalidCapability,
+            words: [n, 0, 0, 0, 0],
+            length: 1,
+        }
     }
     /// RangeError with the allowed range.
     #[must_use]
     pub const fn range(min: u64, max: u64) -> Self {
-        Self::Error { error: Error::RangeError, words: [min, max, 0, 0, 0], length: 2 }
+        Self::Error {
+            error: Error::RangeError,
+            words: [min, max, 0, 0, 0],
+            length: 2,
+        }
     }
     /// NotEnoughMemory with the bytes left.
     #[must_use]
     pub const fn memory(left: u64) -> Self {
-        Self::Error { error: Error::NotEnoughMemory, words: [left, 0, 0, 0, 0], length: 1 }
+        Self::Error {
+            error: Error::NotEnoughMemory,
+            words: [left, 0, 0, 0, 0],
+            length: 1,
+        }
     }
     /// FailedLookup.
     #[must_use]
@@ -172,7 +199,11 @@ impl Fail {
         let mut words = [0; 5];
         words[0] = u64::from(source);
         words[1..].copy_from_slice(&description);
-        Self::Error { error: Error::FailedLookup, words, length: 1 + count }
+        Self::Error {
+            error: Error::FailedLookup,
+            words,
+            length: 1 + count,
+        }
     }
 }
 
@@ -198,7 +229,12 @@ impl<M: Machine> Kernel<M> {
         }
         self.work_units = 0;
         self.update_time();
-        let exhausted = self.current_sc.is_active() && !self.sc_sufficient(self.current_sc, self.consumed);
-        if self.machine.interrupt_pending() || exhausted { Err(Fail::Preempted) } else { Ok(()) }
+        let exhausted =
+            self.current_sc.is_active() && !self.sc_sufficient(self.current_sc, self.consumed);
+        if self.machine.interrupt_pending() || exhausted {
+            Err(Fail::Preempted)
+        } else {
+            Ok(())
+        }
     }
 }

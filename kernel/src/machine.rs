@@ -16,7 +16,7 @@ pub struct SvmFeatures {
     pub decode_assists: bool,
     /// TLB_CONTROL 3 flushes one tag.
     pub flush_by_asid: bool,
-    /// QEMU's software CPU: TR of a guest must read as available for I/O bitmaps to work (facts/svm.md item 10).
+    /// QEMU's software CPU: TR of a guest must read as available for I/O bitmaps to work.
     pub tcg: bool,
     /// CR4 bits the processor has (reserved ones would make VMRUN fail).
     pub cr4_allowed: u64,

@@ -78,7 +78,10 @@ impl<T> Ref<T> {
     /// The object at `hpa`. The caller answers for it: a capability, another object or the boot code says so.
     #[inline(always)]
     pub(crate) const fn at(hpa: u64) -> Self {
-        Self { hpa, object: PhantomData }
+        Self {
+            hpa,
+            object: PhantomData,
+        }
     }
     /// Its host-physical address.
     #[inline(always)]
@@ -196,5 +199,8 @@ pub(crate) fn slot_ref(slot: *const crate::slot::Slot) -> Ref<crate::slot::Slot>
 
 /// A link to nothing.
 pub(crate) const fn no_link<T>() -> Link<T> {
-    Link { hpa: Cell::new(0), object: PhantomData }
+    Link {
+        hpa: Cell::new(0),
+        object: PhantomData,
+    }
 }

@@ -1,7 +1,7 @@
 //! The scheduler: ready queues by priority, the release queue, time accounting, donation.
 //!
 //! Always: a TCB is in at most one of ready and release queue; a ready-queued TCB is schedulable; `current` is in neither.
-//! Sources of the rules: facts of seL4's MCS kernel, in `docs/objects/sched-context.md`.
+//! The rules are seL4's, of its MCS kernel: `docs/objects/sched-context.md`.
 
 use crate::kernel::{Action, Kernel};
 use crate::machine::Machine;
@@ -30,7 +30,10 @@ impl Queues {
         }
     }
     fn highest(&self) -> Option<u8> {
-        (0..4).rev().find(|&n| self.bitmap[n] != 0).map(|n| (n * 64 + 63) as u8 - self.bitmap[n].leading_zeros() as u8)
+        (0..4)
+            .rev()
+            .find(|&n| self.bitmap[n] != 0)
+            .map(|n| (n * 64 + 63) as u8 - self.bitmap[n].leading_zeros() as u8)
     }
 }
 
@@ -64,7 +67,9 @@ impl<M: Machine> Kernel<M> {
     }
     /// Runnable, with an active context, not waiting for a refill.
     pub(crate) fn is_schedulable(&self, tcb: Ref<Tcb>) -> bool {
-        tcb.is_runnable() && tcb.sc.get().is_some_and(|sc| sc.is_active()) && !tcb.in_release_queue.get()
+        tcb.is_runnable()
+            && tcb.sc.get().is_some_and(|sc| sc.is_active())
+            && !tcb.in_release_queue.get()
     }
 
     /// Time passes: on every kernel entry that counts.
@@ -305,7 +310,11 @@ impl<M: Machine> Kernel<M> {
         if tcb.in_release_queue.replace(true) {
             return;
         }
-        let time = |tcb: Ref<Tcb>| tcb.sc.get().map_or(u64::MAX, |sc| sc.head_refill().time.get());
+        let time = |tcb: Ref<Tcb>| {
+            tcb.sc
+                .get()
+                .map_or(u64::MAX, |sc| sc.head_refill().time.get())
+        };
         let due = time(tcb);
         let (mut before, mut after) = (None, self.queues.release.get());
         while let Some(other) = after
@@ -379,7 +388,9 @@ impl<M: Machine> Kernel<M> {
         match self.queues.highest() {
             None => self.idle,
             Some(p) => {
-                let tcb = self.queues.heads[usize::from(p)].get().expect("the bitmap says the queue is not empty");
+                let tcb = self.queues.heads[usize::from(p)]
+                    .get()
+                    .expect("the bitmap says the queue is not empty");
                 self.ready_remove(tcb);
                 tcb
             }
@@ -425,7 +436,11 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn switch_context(&mut self) {
-        let sc = self.current.sc.get().expect("the running thread has a context");
+        let sc = self
+            .current
+            .sc
+            .get()
+            .expect("the running thread has a context");
         if sc != self.current_sc {
             self.reprogram = true;
             if !sc.sporadic.get() {
@@ -441,7 +456,9 @@ impl<M: Machine> Kernel<M> {
     fn set_timer(&mut self) {
         let mut deadline = u64::MAX;
         if !self.is_idle_context(self.current_sc) {
-            deadline = self.now.saturating_add(self.current_sc.head_refill().amount.get());
+            deadline = self
+                .now
+                .saturating_add(self.current_sc.head_refill().amount.get());
         }
         if let Some(sc) = self.queues.release.get().and_then(|tcb| tcb.sc.get()) {
             deadline = deadline.min(sc.head_refill().time.get());

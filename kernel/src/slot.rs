@@ -72,12 +72,12 @@ impl Slot {
         self.prev.set(to.map_or(0, Ref::bits));
     }
     fn set_flags(&self, revocable: bool, first_badged: bool) {
-        let flags = u64::from(revocable) * REVOCABLE | u64::from(first_badged) * FIRST_BADGED;
+        let flags = (u64::from(revocable) * REVOCABLE) | (u64::from(first_badged) * FIRST_BADGED);
         self.next.set(self.next.get() & !3 | flags);
     }
 }
 
-/// Whether `child` (which follows `parent` in the list) is derived from it (facts sheet 3.3).
+/// Whether `child` (which follows `parent` in the list) is derived from it (docs/objects/cnode.md).
 #[must_use]
 pub fn is_parent(parent: Ref<Slot>, child: Ref<Slot>) -> bool {
     if !parent.revocable() {
@@ -115,7 +115,9 @@ fn new_is_revocable(new: Cap, source: Cap) -> bool {
     match (new, source) {
         (Cap::Endpoint { badge, .. }, Cap::Endpoint { badge: old, .. })
         | (Cap::Notification { badge, .. }, Cap::Notification { badge: old, .. }) => badge != old,
-        (Cap::IrqHandler { .. }, Cap::IrqControl) | (Cap::IoPort { .. }, Cap::IoPortControl) => true,
+        (Cap::IrqHandler { .. }, Cap::IrqControl) | (Cap::IoPort { .. }, Cap::IoPortControl) => {
+            true
+        }
         (Cap::Untyped { .. }, _) => true,
         _ => false,
     }
@@ -135,8 +137,24 @@ fn link_after(slot: Ref<Slot>, after: Ref<Slot>) {
 /// An untyped's copy fills the source's memory: nothing may be allocated from both.
 pub fn insert(cap: Cap, source: Ref<Slot>, to: Ref<Slot>) {
     let revocable = new_is_revocable(cap, source.cap());
-    if let (Cap::Untyped { .. }, Cap::Untyped { base, bits, device, dirty, .. }) = (cap, source.cap()) {
-        source.set_cap(Cap::Untyped { base, bits, device, dirty, free: 1 << (bits - 4) });
+    if let (
+        Cap::Untyped { .. },
+        Cap::Untyped {
+            base,
+            bits,
+            device,
+            dirty,
+            ..
+        },
+    ) = (cap, source.cap())
+    {
+        source.set_cap(Cap::Untyped {
+            base,
+            bits,
+            device,
+            dirty,
+            free: 1 << (bits - 4),
+        });
     }
     to.set_cap(cap);
     link_after(to, source);
@@ -184,7 +202,13 @@ pub fn swap(cap_a: Cap, a: Ref<Slot>, cap_b: Cap, b: Ref<Slot>) {
     let (a_prev, a_next) = (a.prev.get(), a.next.get());
     let (b_prev, b_next) = (b.prev.get(), b.next.get());
     // A neighbour that is the other slot becomes oneself's other side.
-    let follow = |hpa: u64, from: Ref<Slot>, to: Ref<Slot>| if hpa & !3 == from.bits() { to.bits() | hpa & 3 } else { hpa };
+    let follow = |hpa: u64, from: Ref<Slot>, to: Ref<Slot>| {
+        if hpa & !3 == from.bits() {
+            to.bits() | hpa & 3
+        } else {
+            hpa
+        }
+    };
     a.prev.set(follow(b_prev, a, b));
     a.next.set(follow(b_next, a, b));
     b.prev.set(follow(a_prev, b, a));
@@ -227,7 +251,11 @@ mod tests {
     #[test]
     fn swapping_neighbours_keeps_the_list_whole() {
         crate::mem::install_test_memory(1 << 21);
-        let ep = Cap::Endpoint { object: Ref::at(0x40), badge: 0, rights: Rights::ALL };
+        let ep = Cap::Endpoint {
+            object: Ref::at(0x40),
+            badge: 0,
+            rights: Rights::ALL,
+        };
         insert_root(ep, slot(0));
         insert(ep, slot(0), slot(1));
         insert(ep, slot(1), slot(2));
@@ -242,7 +270,11 @@ mod tests {
     #[test]
     fn badged_copies_are_children_and_plain_copies_siblings() {
         crate::mem::install_test_memory(1 << 21);
-        let ep = |badge| Cap::Endpoint { object: Ref::at(0x40), badge, rights: Rights::ALL };
+        let ep = |badge| Cap::Endpoint {
+            object: Ref::at(0x40),
+            badge,
+            rights: Rights::ALL,
+        };
         insert_root(ep(0), slot(0));
         insert(ep(7), slot(0), slot(1));
         insert(ep(7), slot(1), slot(2));

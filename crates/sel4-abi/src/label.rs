@@ -102,7 +102,7 @@ pub const UMBRA_FIRST: u64 = 0x100;
 pub const LEVEL_PAE_ROOT: u64 = 5;
 
 /// Attribute word of one `POOL_FILL` group: bits 1..0 page size (0: 4 KiB, 1: 2 MiB, 2: 1 GiB), then the rights below.
-/// A group is three words: page | slot << 32, guest frame number, attributes. Up to 39 groups a call; on an error MR0 of
+/// A group is three words: page | slot << 32, guest frame number, attributes. Up to 40 groups a call; on an error MR0 of
 /// the reply is that error's usual word and the groups before the failing one stand. `POOL_LINK` groups are two words:
 /// parent | slot << 32, child. `POOL_CLEAR` and `POOL_HARVEST` take page | slot << 32 and a count of at most 512 (harvest
 /// answers two bits a slot, A then D, 32 slots a word). `POOL_SET_ROOT`: MR0 page, extra cap 0 the VCPU (paging right).

@@ -9,7 +9,7 @@ pub fn debug_put_char(c: u8) {
     syscall(number::DEBUG_PUT_CHAR, Word::from(c), 0, [0; 4]);
 }
 
-/// Stops the machine.
+/// Stops the machine, on kernels that allow it: Umbra's raises an unknown-syscall fault, as a release build of seL4 does.
 pub fn debug_halt() {
     syscall(number::DEBUG_HALT, 0, 0, [0; 4]);
 }

@@ -28,9 +28,9 @@ use kernel::machine::{BootParams, Region, SvmFeatures};
 use acpi::Acpi;
 use console::say;
 use hardware::Hardware;
+use kernel::kernel::Kernel;
 use multiboot::Multiboot;
 use regions::{Full, Regions};
-use kernel::kernel::Kernel;
 
 /// What the boot loader and the firmware said, and what was made of it.
 struct Found {

@@ -9,8 +9,8 @@ use words::{Gva, Hpa};
 use super::entry::{self, Return};
 use super::hardware::Hardware;
 use super::segments::{FIRST_UNKNOWN, LAST_UNKNOWN, SPURIOUS};
-use kernel::kernel::Kernel;
 use super::{cpu, guest, layout};
+use kernel::kernel::Kernel;
 
 /// First vector of the I/O interrupts; below are the silenced 8259s', which may still send spurious ones.
 const FIRST_IO: u8 = 0x30;
@@ -18,7 +18,7 @@ const FIRST_IO: u8 = 0x30;
 /// Runs the system.
 pub fn run(mut kernel: Kernel<Hardware>) -> ! {
     loop {
-        match kernel.next() {
+        match kernel.decide() {
             Next::User { context } => run_user(&mut kernel, context),
             Next::Guest { vmcb, registers } => {
                 guest::enter_guest(vmcb, registers);

@@ -37,7 +37,13 @@ impl<M: Machine> Kernel<M> {
             return Err(Fail::error(Error::DeleteFirst));
         };
         let source = msg.extra(0);
-        let Cap::Untyped { base, bits: 12, device: false, .. } = source.cap() else {
+        let Cap::Untyped {
+            base,
+            bits: 12,
+            device: false,
+            ..
+        } = source.cap()
+        else {
             return Err(Fail::capability(1));
         };
         if slot::has_children(source) {
@@ -46,19 +52,43 @@ impl<M: Machine> Kernel<M> {
         let dest = self.lookup_empty(msg.extra(1).cap(), msg.word(0), msg.word(1))?;
         crate::mem::zero(base, 4096);
         let pool: Ref<AsidPool> = Ref::at(base);
-        source.set_cap(Cap::Untyped { base, bits: 12, device: false, dirty: true, free: 4096 >> 4 });
+        source.set_cap(Cap::Untyped {
+            base,
+            bits: 12,
+            device: false,
+            dirty: true,
+            free: 4096 >> 4,
+        });
         self.asid_pools[number].set(Some(pool));
-        slot::insert_new(Cap::AsidPool { object: pool, base: (number as u16) << 9 }, source, dest);
+        slot::insert_new(
+            Cap::AsidPool {
+                object: pool,
+                base: (number as u16) << 9,
+            },
+            source,
+            dest,
+        );
         Ok(Done::Empty)
     }
 
-    pub(crate) fn invoke_asid_pool(&mut self, pool: Ref<AsidPool>, base: u16, msg: &Message) -> Outcome {
+    pub(crate) fn invoke_asid_pool(
+        &mut self,
+        pool: Ref<AsidPool>,
+        base: u16,
+        msg: &Message,
+    ) -> Outcome {
         if msg.label != label::X86_ASID_POOL_ASSIGN {
             return Err(Fail::error(Error::IllegalOperation));
         }
         msg.need(0, 1)?;
         let slot = msg.extra(0);
-        let Cap::Table { object, level: 4, kind, mapping: None } = slot.cap() else {
+        let Cap::Table {
+            object,
+            level: 4,
+            kind,
+            mapping: None,
+        } = slot.cap()
+        else {
             return Err(Fail::capability(1));
         };
         if !self.asid_pools[usize::from(base >> 9)].is(pool) {
@@ -69,8 +99,17 @@ impl<M: Machine> Kernel<M> {
             return Err(Fail::error(Error::DeleteFirst));
         };
         pool.0[index].set(object.bits() | u64::from(kind == SpaceKind::Guest));
-        let mapping = Some(crate::cap::Mapping { asid: base | index as u16, address: 0, kind });
-        slot.set_cap(Cap::Table { object, level: 4, kind, mapping });
+        let mapping = Some(crate::cap::Mapping {
+            asid: base | index as u16,
+            address: 0,
+            kind,
+        });
+        slot.set_cap(Cap::Table {
+            object,
+            level: 4,
+            kind,
+            mapping,
+        });
         Ok(Done::Empty)
     }
 

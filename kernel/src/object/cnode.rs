@@ -24,7 +24,10 @@ struct Final {
 }
 
 impl Final {
-    const GONE: Self = Self { remainder: Cap::Null, cleanup: Cleanup::None };
+    const GONE: Self = Self {
+        remainder: Cap::Null,
+        cleanup: Cleanup::None,
+    };
 }
 
 impl<M: Machine> Kernel<M> {
@@ -47,7 +50,11 @@ impl<M: Machine> Kernel<M> {
                 Ok(Done::Empty)
             }
             label::CNODE_CANCEL_BADGED_SENDS => match dest.cap() {
-                Cap::Endpoint { object, badge, rights } if rights == Rights::ALL => {
+                Cap::Endpoint {
+                    object,
+                    badge,
+                    rights,
+                } if rights == Rights::ALL => {
                     if badge != 0 {
                         self.cancel_badged_sends(object, badge);
                     }
@@ -63,7 +70,10 @@ impl<M: Machine> Kernel<M> {
     fn source(&self, root: Cap, index: u64, depth: u64) -> Result<Ref<Slot>, Fail> {
         let source = self.lookup_slot(root, index, depth, true)?;
         if source.is_empty() {
-            return Err(Fail::lookup(true, LookupFailure::MissingCapability { bits_left: depth }));
+            return Err(Fail::lookup(
+                true,
+                LookupFailure::MissingCapability { bits_left: depth },
+            ));
         }
         Ok(source)
     }
@@ -82,7 +92,10 @@ impl<M: Machine> Kernel<M> {
             }
             label::CNODE_MINT => {
                 msg.need(6, 1)?;
-                let cap = source.cap().masked(Rights::new(msg.word(4))).with_data(msg.word(5), false);
+                let cap = source
+                    .cap()
+                    .masked(Rights::new(msg.word(4)))
+                    .with_data(msg.word(5), false);
                 (self.derive(source, cap)?, false)
             }
             label::CNODE_MOVE => (source.cap(), true),
@@ -94,7 +107,11 @@ impl<M: Machine> Kernel<M> {
         if cap.is_null() {
             return Err(Fail::error(Error::IllegalOperation));
         }
-        if moves { slot::move_cap(cap, source, dest) } else { slot::insert(cap, source, dest) }
+        if moves {
+            slot::move_cap(cap, source, dest)
+        } else {
+            slot::insert(cap, source, dest)
+        }
         Ok(Done::Empty)
     }
 
@@ -111,7 +128,10 @@ impl<M: Machine> Kernel<M> {
             return Err(Fail::error(Error::DeleteFirst));
         }
         let missing = |is_source, depth| {
-            Fail::lookup(is_source, LookupFailure::MissingCapability { bits_left: depth })
+            Fail::lookup(
+                is_source,
+                LookupFailure::MissingCapability { bits_left: depth },
+            )
         };
         if source.is_empty() {
             return Err(missing(true, msg.word(7)));
@@ -183,7 +203,9 @@ impl<M: Machine> Kernel<M> {
                 return Ok((true, done.cleanup));
             }
             slot.set_cap(done.remainder);
-            if !exposed && matches!(done.remainder, Cap::Zombie { object, .. } if object == slot.bits()) {
+            if !exposed
+                && matches!(done.remainder, Cap::Zombie { object, .. } if object == slot.bits())
+            {
                 return Ok((false, done.cleanup));
             }
             self.reduce_zombie(slot, exposed)?;
@@ -195,7 +217,9 @@ impl<M: Machine> Kernel<M> {
     fn is_removable(cap: Cap, slot: Ref<Slot>) -> bool {
         match cap {
             Cap::Null => true,
-            Cap::Zombie { object, count, .. } => count == 0 || (count == 1 && object == slot.bits()),
+            Cap::Zombie { object, count, .. } => {
+                count == 0 || (count == 1 && object == slot.bits())
+            }
             _ => false,
         }
     }
@@ -203,16 +227,31 @@ impl<M: Machine> Kernel<M> {
     /// One step of emptying a destroyed container: its last slot is emptied, or (inside another deletion) its first is
     /// exchanged with the zombie, so that nested containers never nest the kernel's stack.
     fn reduce_zombie(&mut self, slot: Ref<Slot>, immediate: bool) -> Result<(), Fail> {
-        let Cap::Zombie { object, kind, count } = slot.cap() else { return Ok(()) };
+        let Cap::Zombie {
+            object,
+            kind,
+            count,
+        } = slot.cap()
+        else {
+            return Ok(());
+        };
         if immediate {
             self.delete(slot_at(object, count - 1), false)?;
-            if let Cap::Zombie { object: now, kind: same, count: left } = slot.cap()
+            if let Cap::Zombie {
+                object: now,
+                kind: same,
+                count: left,
+            } = slot.cap()
                 && now == object
                 && same == kind
                 && left == count
                 && slot_at(object, count - 1).is_empty()
             {
-                slot.set_cap(Cap::Zombie { object, kind, count: count - 1 });
+                slot.set_cap(Cap::Zombie {
+                    object,
+                    kind,
+                    count: count - 1,
+                });
             }
         } else {
             let first: Ref<Slot> = Ref::at(object);
@@ -224,11 +263,19 @@ impl<M: Machine> Kernel<M> {
     /// What a capability's removal does to its object; `last`: nobody else names it.
     fn finalise(&mut self, cap: Cap, last: bool) -> Final {
         match cap {
-            Cap::Frame { base, size, mapping: Some(mapping), .. } => {
+            Cap::Frame {
+                base,
+                size,
+                mapping: Some(mapping),
+                ..
+            } => {
                 self.unmap_frame(base, size, mapping);
                 Final::GONE
             }
-            Cap::Zombie { .. } => Final { remainder: cap, cleanup: Cleanup::None },
+            Cap::Zombie { .. } => Final {
+                remainder: cap,
+                cleanup: Cleanup::None,
+            },
             _ if !last => Final::GONE,
             Cap::Endpoint { object, .. } => {
                 self.cancel_all_ipc(object);
@@ -247,7 +294,11 @@ impl<M: Machine> Kernel<M> {
                 Final::GONE
             }
             Cap::CNode { object, radix, .. } => Final {
-                remainder: Cap::Zombie { object, kind: ZombieKind::CNode { radix }, count: 1 << radix },
+                remainder: Cap::Zombie {
+                    object,
+                    kind: ZombieKind::CNode { radix },
+                    count: 1 << radix,
+                },
                 cleanup: Cleanup::None,
             },
             Cap::Tcb { object: tcb } => {
@@ -264,20 +315,35 @@ impl<M: Machine> Kernel<M> {
                 }
                 self.fpu_forget(crate::kernel::FpuOwner::Thread(tcb));
                 Final {
-                    remainder: Cap::Zombie { object: tcb.bits(), kind: ZombieKind::Tcb, count: slots::COUNT as u64 },
+                    remainder: Cap::Zombie {
+                        object: tcb.bits(),
+                        kind: ZombieKind::Tcb,
+                        count: slots::COUNT as u64,
+                    },
                     cleanup: Cleanup::None,
                 }
             }
             Cap::IrqHandler { irq } => {
                 self.irq_unbind(irq);
-                Final { remainder: Cap::Null, cleanup: Cleanup::Irq(irq) }
+                Final {
+                    remainder: Cap::Null,
+                    cleanup: Cleanup::Irq(irq),
+                }
             }
-            Cap::IoPort { first, last } => Final { remainder: Cap::Null, cleanup: Cleanup::Ports(first, last) },
+            Cap::IoPort { first, last } => Final {
+                remainder: Cap::Null,
+                cleanup: Cleanup::Ports(first, last),
+            },
             Cap::AsidPool { object, base } => {
                 self.asid_pool_release(object, base);
                 Final::GONE
             }
-            Cap::Table { object, level, kind, mapping } => {
+            Cap::Table {
+                object,
+                level,
+                kind,
+                mapping,
+            } => {
                 self.finalise_table(object, level, kind, mapping);
                 Final::GONE
             }

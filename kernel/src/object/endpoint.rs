@@ -96,7 +96,9 @@ impl<M: Machine> Kernel<M> {
                 thread.blocked_on.set(endpoint.bits());
                 thread.sender_badge.set(send.badge);
                 thread.sender_can_grant.set(send.rights.has(Rights::GRANT));
-                thread.sender_can_grant_reply.set(send.rights.has(Rights::GRANT_REPLY));
+                thread
+                    .sender_can_grant_reply
+                    .set(send.rights.has(Rights::GRANT_REPLY));
                 thread.sender_is_call.set(send.is_call);
                 self.set_state(thread, State::BlockedOnSend);
                 queue_insert(&endpoint.head, &endpoint.tail, thread);
@@ -105,7 +107,13 @@ impl<M: Machine> Kernel<M> {
         }
         let receiver = endpoint.head.get().expect("receivers wait");
         queue_remove(&endpoint.head, &endpoint.tail, receiver);
-        self.transfer(thread, Some(endpoint), send.badge, send.rights.has(Rights::GRANT), receiver);
+        self.transfer(
+            thread,
+            Some(endpoint),
+            send.badge,
+            send.rights.has(Rights::GRANT),
+            receiver,
+        );
         let reply = receiver.reply.get();
         if let Some(reply) = reply {
             self.reply_unlink(reply, receiver);
@@ -113,7 +121,9 @@ impl<M: Machine> Kernel<M> {
         let may_reply = send.rights.has(Rights::GRANT) || send.rights.has(Rights::GRANT_REPLY);
         if send.is_call || thread.fault.get().label != 0 {
             match reply {
-                Some(reply) if may_reply => self.reply_push(thread, receiver, reply, send.may_donate),
+                Some(reply) if may_reply => {
+                    self.reply_push(thread, receiver, reply, send.may_donate)
+                }
                 _ => self.set_state(thread, State::Inactive),
             }
         } else if send.may_donate
@@ -166,11 +176,22 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn receive_from_queue(&mut self, thread: Ref<Tcb>, endpoint: Ref<Endpoint>, reply: Option<Ref<Reply>>) {
+    fn receive_from_queue(
+        &mut self,
+        thread: Ref<Tcb>,
+        endpoint: Ref<Endpoint>,
+        reply: Option<Ref<Reply>>,
+    ) {
         let sender = endpoint.head.get().expect("senders wait");
         queue_remove(&endpoint.head, &endpoint.tail, sender);
         let grant = sender.sender_can_grant.get();
-        self.transfer(sender, Some(endpoint), sender.sender_badge.get(), grant, thread);
+        self.transfer(
+            sender,
+            Some(endpoint),
+            sender.sender_badge.get(),
+            grant,
+            thread,
+        );
         self.wake_sporadic(sender);
         let fault = sender.fault.get().label;
         if sender.sender_is_call.get() || fault != 0 {

@@ -21,12 +21,19 @@ struct Map {
 /// Page-attribute bits of a leaf: write-through, cache-disable, and PAT where this size keeps it.
 fn attributes(word: u64, size: u8) -> u64 {
     let pat = if size == 0 { pte::PAT } else { pte::PAT_LARGE };
-    (word & 1) * pte::PWT | (word >> 1 & 1) * pte::PCD | (word >> 2 & 1) * pat
+    ((word & 1) * pte::PWT) | ((word >> 1 & 1) * pte::PCD) | ((word >> 2 & 1) * pat)
 }
 
 impl<M: Machine> Kernel<M> {
     pub(crate) fn invoke_frame(&mut self, slot: Ref<Slot>, msg: &Message) -> Outcome {
-        let Cap::Frame { base, size, device, rights, mapping } = slot.cap() else {
+        let Cap::Frame {
+            base,
+            size,
+            device,
+            rights,
+            mapping,
+        } = slot.cap()
+        else {
             return Err(Fail::capability(0));
         };
         match msg.label {
@@ -35,7 +42,13 @@ impl<M: Machine> Kernel<M> {
             label::X86_PAGE_UNMAP => {
                 if let Some(mapping) = mapping {
                     self.unmap_frame(base, size, mapping);
-                    slot.set_cap(Cap::Frame { base, size, device, rights, mapping: None });
+                    slot.set_cap(Cap::Frame {
+                        base,
+                        size,
+                        device,
+                        rights,
+                        mapping: None,
+                    });
                 }
                 Ok(Done::Empty)
             }
@@ -59,10 +72,19 @@ impl<M: Machine> Kernel<M> {
 
     fn decode_map(&self, slot: Ref<Slot>, msg: &Message, kind: SpaceKind) -> Result<Map, Fail> {
         msg.need(3, 1)?;
-        let Cap::Frame { base, size, device, rights, mapping } = slot.cap() else {
+        let Cap::Frame {
+            base,
+            size,
+            device,
+            rights,
+            mapping,
+        } = slot.cap()
+        else {
             return Err(Fail::capability(0));
         };
-        let (root, asid) = self.space_of(msg.extra(0).cap(), kind).ok_or(Fail::capability(1))?;
+        let (root, asid) = self
+            .space_of(msg.extra(0).cap(), kind)
+            .ok_or(Fail::capability(1))?;
         let address = msg.word(0);
         if let Some(mapping) = mapping {
             if mapping.asid != asid {
@@ -78,7 +100,9 @@ impl<M: Machine> Kernel<M> {
         let bytes = 1u64 << frame_bits(size);
         let in_range = match kind {
             SpaceKind::Host => Self::is_user_range(address, bytes),
-            SpaceKind::Guest => address.checked_add(bytes).is_some_and(|end| end <= GUEST_TOP),
+            SpaceKind::Guest => address
+                .checked_add(bytes)
+                .is_some_and(|end| end <= GUEST_TOP),
         };
         if !in_range {
             return Err(Fail::argument(0));
@@ -94,7 +118,10 @@ impl<M: Machine> Kernel<M> {
         let entry = match Self::table_entry(root, address, level) {
             Entry::Found(entry) => entry,
             Entry::Missing(bits_left) => {
-                return Err(Fail::lookup(false, LookupFailure::MissingCapability { bits_left }));
+                return Err(Fail::lookup(
+                    false,
+                    LookupFailure::MissingCapability { bits_left },
+                ));
             }
         };
         if level > 1 && entry.get() & pte::P != 0 && entry.get() & pte::PS == 0 {
@@ -111,22 +138,43 @@ impl<M: Machine> Kernel<M> {
         if allowed == 3 {
             value |= pte::RW;
         }
-        let cap = Cap::Frame { base, size, device, rights, mapping: Some(Mapping { asid, address, kind }) };
-        Ok(Map { entry, value, cap, root })
+        let cap = Cap::Frame {
+            base,
+            size,
+            device,
+            rights,
+            mapping: Some(Mapping {
+                asid,
+                address,
+                kind,
+            }),
+        };
+        Ok(Map {
+            entry,
+            value,
+            cap,
+            root,
+        })
     }
 
     /// Takes a frame out of the space it is mapped in, if it still is.
     pub(crate) fn unmap_frame(&mut self, base: u64, size: u8, mapping: Mapping) {
-        let Some(root) = self.space_root(mapping.asid, mapping.kind) else { return };
+        let Some(root) = self.space_root(mapping.asid, mapping.kind) else {
+            return;
+        };
         let level = u32::from(size) + 1;
-        let Entry::Found(entry) = Self::table_entry(root, mapping.address, level) else { return };
+        let Entry::Found(entry) = Self::table_entry(root, mapping.address, level) else {
+            return;
+        };
         let value = entry.get();
         let is_leaf = level == 1 || value & pte::PS != 0;
         let address = value & pte::ADDRESS & !((1 << frame_bits(size)) - 1);
         if value & pte::P != 0 && is_leaf && address == base {
             entry.set(0);
             match mapping.kind {
-                SpaceKind::Host if self.loaded_space == root.bits() => self.machine.invalidate_page(mapping.address),
+                SpaceKind::Host if self.loaded_space == root.bits() => {
+                    self.machine.invalidate_page(mapping.address)
+                }
                 SpaceKind::Host => {}
                 SpaceKind::Guest => self.guest_space_changed(root),
             }

@@ -59,7 +59,11 @@ pub(crate) fn backing(root: Ref<Page>, gfn: Gfn) -> Option<Backing> {
             }
             let base = entry & pte::ADDRESS & !(size.bytes() - 1);
             let hpa = base | (address & (size.bytes() - 1));
-            return Some(Backing { hpa, size, writable: entry & pte::RW != 0 });
+            return Some(Backing {
+                hpa,
+                size,
+                writable: entry & pte::RW != 0,
+            });
         }
         table = Ref::at(entry & pte::ADDRESS);
     }

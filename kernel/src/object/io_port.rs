@@ -46,7 +46,9 @@ impl<M: Machine> Kernel<M> {
             self.machine.port_out(port, size as u8, msg.word(1) as u32);
             return Ok(Done::Empty);
         }
-        Ok(Done::words(&[u64::from(self.machine.port_in(port, size as u8))]))
+        Ok(Done::words(&[u64::from(
+            self.machine.port_in(port, size as u8),
+        )]))
     }
 
     /// The range's last capability is gone.

@@ -35,10 +35,13 @@ impl<M: Machine> Kernel<M> {
 
     fn issue_ioapic(&mut self, control: Ref<Slot>, msg: &Message) -> Outcome {
         msg.need(7, 1)?;
-        let [index, depth, ioapic, pin, level, polarity, vector] = [0, 1, 2, 3, 4, 5, 6].map(|n| msg.word(n));
+        let [index, depth, ioapic, pin, level, polarity, vector] =
+            [0, 1, 2, 3, 4, 5, 6].map(|n| msg.word(n));
         let irq = self.free_vector(vector)?;
         let dest = self.lookup_empty(msg.extra(0).cap(), index, depth)?;
-        let count = (0..).take_while(|&n| self.machine.ioapic_pins(n).is_some()).count() as u64;
+        let count = (0..)
+            .take_while(|&n| self.machine.ioapic_pins(n).is_some())
+            .count() as u64;
         if ioapic >= count {
             return Err(Fail::range(0, count.saturating_sub(1)));
         }
@@ -49,17 +52,25 @@ impl<M: Machine> Kernel<M> {
         if level > 1 || polarity > 1 {
             return Err(Fail::range(0, 1));
         }
-        let route =
-            IrqRoute { ioapic: ioapic as u32, pin: pin as u32, level: level == 1, active_low: polarity == 1 };
+        let route = IrqRoute {
+            ioapic: ioapic as u32,
+            pin: pin as u32,
+            level: level == 1,
+            active_low: polarity == 1,
+        };
         self.machine.irq_route(route, irq + USER_VECTOR_BASE);
-        self.irqs[usize::from(irq)] = Irq { route: Some(route), active: true };
+        self.irqs[usize::from(irq)] = Irq {
+            route: Some(route),
+            active: true,
+        };
         slot::insert(Cap::IrqHandler { irq }, control, dest);
         Ok(Done::Empty)
     }
 
     fn issue_msi(&mut self, control: Ref<Slot>, msg: &Message) -> Outcome {
         msg.need(7, 1)?;
-        let [index, depth, bus, device, function, _handle, vector] = [0, 1, 2, 3, 4, 5, 6].map(|n| msg.word(n));
+        let [index, depth, bus, device, function, _handle, vector] =
+            [0, 1, 2, 3, 4, 5, 6].map(|n| msg.word(n));
         let irq = self.free_vector(vector)?;
         let dest = self.lookup_empty(msg.extra(0).cap(), index, depth)?;
         for (value, max) in [(bus, 255), (device, 31), (function, 7)] {
@@ -67,7 +78,10 @@ impl<M: Machine> Kernel<M> {
                 return Err(Fail::range(0, max));
             }
         }
-        self.irqs[usize::from(irq)] = Irq { route: None, active: true };
+        self.irqs[usize::from(irq)] = Irq {
+            route: None,
+            active: true,
+        };
         slot::insert(Cap::IrqHandler { irq }, control, dest);
         Ok(Done::Empty)
     }
@@ -116,7 +130,10 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn user_interrupt(&mut self, irq: u8) {
-        if let Some(Irq { route: Some(route), .. }) = self.irqs.get(usize::from(irq)) {
+        if let Some(Irq {
+            route: Some(route), ..
+        }) = self.irqs.get(usize::from(irq))
+        {
             self.machine.irq_mask(*route, true);
         }
         self.machine.end_of_interrupt();

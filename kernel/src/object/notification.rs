@@ -74,7 +74,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Waits for a signal (or polls).
-    pub(crate) fn receive_signal(&mut self, tcb: Ref<Tcb>, notification: Ref<Notification>, blocking: bool) {
+    pub(crate) fn receive_signal(
+        &mut self,
+        tcb: Ref<Tcb>,
+        notification: Ref<Notification>,
+        blocking: bool,
+    ) {
         if notification.is_active() {
             self.complete_signal(notification, tcb);
         } else if blocking {

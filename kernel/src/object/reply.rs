@@ -47,7 +47,13 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// `caller` waits on `reply` for `callee`'s answer; its context goes along if the callee has none.
-    pub(crate) fn reply_push(&mut self, caller: Ref<Tcb>, callee: Ref<Tcb>, reply: Ref<Reply>, may_donate: bool) {
+    pub(crate) fn reply_push(
+        &mut self,
+        caller: Ref<Tcb>,
+        callee: Ref<Tcb>,
+        reply: Ref<Reply>,
+        may_donate: bool,
+    ) {
         reply.tcb.set(Some(caller));
         caller.reply.set(Some(reply));
         self.set_state(caller, State::BlockedOnReply);
@@ -92,7 +98,9 @@ impl<M: Machine> Kernel<M> {
 
     /// The caller leaves its call: the context stays with the server.
     pub(crate) fn reply_remove_caller(&mut self, caller: Ref<Tcb>) {
-        let Some(reply) = caller.reply.get() else { return };
+        let Some(reply) = caller.reply.get() else {
+            return;
+        };
         if let Some(sc) = reply.context() {
             sc.reply.set(None);
         }
@@ -122,7 +130,9 @@ impl<M: Machine> Kernel<M> {
 
     /// Answers the call that `reply` stands for with `sender`'s message.
     pub(crate) fn reply_transfer(&mut self, sender: Ref<Tcb>, reply: Ref<Reply>, grant: bool) {
-        let Some(caller) = reply.tcb.get() else { return };
+        let Some(caller) = reply.tcb.get() else {
+            return;
+        };
         if caller.state.get() != State::BlockedOnReply {
             return;
         }
@@ -135,10 +145,18 @@ impl<M: Machine> Kernel<M> {
         } else {
             let resume = self.fault_reply(caller, sender);
             caller.fault.set(Default::default());
-            self.set_state(caller, if resume { State::Restart } else { State::Inactive });
+            self.set_state(
+                caller,
+                if resume {
+                    State::Restart
+                } else {
+                    State::Inactive
+                },
+            );
         }
         if let Some(sc) = caller.sc.get()
             && caller.is_runnable()
+            && sc.is_active()
         {
             if self.sc_ready(sc) && self.sc_sufficient(sc, 0) {
                 self.possible_switch(caller);

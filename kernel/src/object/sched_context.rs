@@ -123,7 +123,7 @@ impl Ref<SchedContext> {
             tail.amount.set(tail.amount.get() + amount);
         }
     }
-    /// Charges `used` ticks (facts sheet 4.3). `limit`: no refill is moved beyond it.
+    /// Charges `used` ticks (docs/objects/sched-context.md). `limit`: no refill is moved beyond it.
     pub(crate) fn charge(self, mut used: u64, min_budget: u64, limit: u64) {
         while self.head_refill().amount.get() <= used && self.head_refill().time.get() < limit {
             used -= self.head_refill().amount.get();
@@ -186,7 +186,9 @@ impl Ref<SchedContext> {
     /// Sum of all refills: the budget.
     #[cfg(test)]
     pub(crate) fn total(self) -> u64 {
-        (0..self.count.get()).map(|n| self.refill(n).amount.get()).sum()
+        (0..self.count.get())
+            .map(|n| self.refill(n).amount.get())
+            .sum()
     }
 }
 
@@ -225,7 +227,13 @@ impl<M: Machine> Kernel<M> {
         Ok(Done::Empty)
     }
 
-    pub(crate) fn sched_context_configure(&mut self, sc: Ref<SchedContext>, budget: u64, period: u64, max: u32) {
+    pub(crate) fn sched_context_configure(
+        &mut self,
+        sc: Ref<SchedContext>,
+        budget: u64,
+        period: u64,
+        max: u32,
+    ) {
         let tcb = sc.tcb.get();
         if let Some(tcb) = tcb {
             self.release_remove(tcb);

@@ -2,7 +2,7 @@
 //!
 //! A pool is bound to one guest-physical space. Its server names pages by index and entries by guest frame number; the
 //! kernel looks the host frame up, takes the intersection of rights, and writes the hardware's format.
-//! Always (design.md I1, I2, I6): a page of the current epoch holds only leaves that the space grants, and links to pages
+//! Always (I1, I2, I6 of docs/isolation.md): a page of the current epoch holds only leaves that the space grants, and links to pages
 //! of the current epoch one level below, each counted; a page with links to it or in use as a root keeps its level.
 
 use crate::cap::{Cap, SpaceKind};
@@ -81,7 +81,11 @@ impl Ref<ShadowPool> {
         (hpa - self.bits()) / 4096 - self.first.get()
     }
     fn check_index(self, index: u64) -> Result<(), Fail> {
-        if index < self.usable.get() { Ok(()) } else { Err(Fail::range(0, self.usable.get() - 1)) }
+        if index < self.usable.get() {
+            Ok(())
+        } else {
+            Err(Fail::range(0, self.usable.get() - 1))
+        }
     }
     fn live(self, index: u64) -> Result<Live, Fail> {
         self.check_index(index)?;
@@ -90,7 +94,11 @@ impl Ref<ShadowPool> {
             // Stale: it must be reset before it is used.
             return Err(Fail::error(Error::RevokeFirst));
         }
-        Ok(Live { state, table: self.page(index), level: state.level.get() })
+        Ok(Live {
+            state,
+            table: self.page(index),
+            level: state.level.get(),
+        })
     }
     /// The host-physical address of a root page, if it is still one that `format` (4 or PAE) allows.
     pub(crate) fn root_table(self, index: u64, long: bool) -> Option<Ref<Page>> {
@@ -130,7 +138,11 @@ impl<M: Machine> Kernel<M> {
                 Ok(Done::Empty)
             }
             label::POOL_INFO => {
-                let root = pool.vcpus.get().and_then(|vcpu| vcpu.root.get()).unwrap_or(u64::MAX);
+                let root = pool
+                    .vcpus
+                    .get()
+                    .and_then(|vcpu| vcpu.root.get())
+                    .unwrap_or(u64::MAX);
                 Ok(Done::words(&[pool.usable.get(), pool.epoch.get(), root]))
             }
             _ => Err(Fail::error(Error::IllegalOperation)),
@@ -139,7 +151,9 @@ impl<M: Machine> Kernel<M> {
 
     fn pool_bind_space(&mut self, pool: Ref<ShadowPool>, msg: &Message) -> Outcome {
         msg.need(0, 1)?;
-        let (root, _) = self.space_of(msg.extra(0).cap(), SpaceKind::Guest).ok_or(Fail::capability(1))?;
+        let (root, _) = self
+            .space_of(msg.extra(0).cap(), SpaceKind::Guest)
+            .ok_or(Fail::capability(1))?;
         if pool.space.get().is_some() {
             return Err(Fail::error(Error::IllegalOperation));
         }
@@ -175,7 +189,11 @@ impl<M: Machine> Kernel<M> {
         if !(1..=LEVEL_PAE_ROOT).contains(&level) {
             return Err(Fail::range(1, LEVEL_PAE_ROOT));
         }
-        let directories = if level == LEVEL_PAE_ROOT { Some(Self::pae_directories(pool, index, msg)?) } else { None };
+        let directories = if level == LEVEL_PAE_ROOT {
+            Some(Self::pae_directories(pool, index, msg)?)
+        } else {
+            None
+        };
         let state = pool.state(index);
         let table = pool.page(index);
         if state.epoch.get() == pool.epoch.get() {
@@ -183,7 +201,10 @@ impl<M: Machine> Kernel<M> {
                 return Err(Fail::error(Error::DeleteFirst));
             }
             if state.level.get() > 1 {
-                table.0.iter().for_each(|entry| pool.drop_entry(state.level.get(), entry.get()));
+                table
+                    .0
+                    .iter()
+                    .for_each(|entry| pool.drop_entry(state.level.get(), entry.get()));
             }
         }
         crate::mem::zero(table.bits(), 4096);
@@ -220,7 +241,10 @@ impl<M: Machine> Kernel<M> {
     fn pool_link(&mut self, pool: Ref<ShadowPool>, msg: &Message) -> Outcome {
         msg.need(LINK_GROUP, 0)?;
         for group in 0..msg.length / LINK_GROUP {
-            let (place, child) = (msg.word(LINK_GROUP * group), msg.word(LINK_GROUP * group + 1));
+            let (place, child) = (
+                msg.word(LINK_GROUP * group),
+                msg.word(LINK_GROUP * group + 1),
+            );
             let (parent, slot) = (pool.live(place & 0xffff_ffff)?, Self::table_slot(place)?);
             let below = pool.live(child)?;
             let levels = (2..=4).contains(&parent.level) && below.level + 1 == parent.level;
@@ -237,12 +261,19 @@ impl<M: Machine> Kernel<M> {
 
     fn table_slot(place: u64) -> Result<usize, Fail> {
         let slot = place >> 32;
-        if slot < MAX_ENTRIES { Ok(slot as usize) } else { Err(Fail::range(0, MAX_ENTRIES - 1)) }
+        if slot < MAX_ENTRIES {
+            Ok(slot as usize)
+        } else {
+            Err(Fail::range(0, MAX_ENTRIES - 1))
+        }
     }
 
     fn pool_fill(&mut self, pool: Ref<ShadowPool>, msg: &Message) -> Outcome {
         msg.need(FILL_GROUP, 0)?;
-        let space = pool.space.get().ok_or(Fail::error(Error::IllegalOperation))?;
+        let space = pool
+            .space
+            .get()
+            .ok_or(Fail::error(Error::IllegalOperation))?;
         for group in 0..msg.length / FILL_GROUP {
             let [place, gfn, attributes] = [0, 1, 2].map(|n| msg.word(FILL_GROUP * group + n));
             let (page, slot) = (pool.live(place & 0xffff_ffff)?, Self::table_slot(place)?);
@@ -269,9 +300,13 @@ impl<M: Machine> Kernel<M> {
         if gfn.number() >= 1 << 35 || gfn.gpa().bits() & (bytes - 1) != 0 {
             return Err(Fail::error(Error::AlignmentError));
         }
-        let Some(backing) = guest_space::backing(space, gfn).filter(|backing| backing.size >= size) else {
+        let Some(backing) = guest_space::backing(space, gfn).filter(|backing| backing.size >= size)
+        else {
             let bits_left = u64::from(size.bits());
-            return Err(Fail::lookup(false, sel4_abi::LookupFailure::MissingCapability { bits_left }));
+            return Err(Fail::lookup(
+                false,
+                sel4_abi::LookupFailure::MissingCapability { bits_left },
+            ));
         };
         let mut value = backing.hpa | pte::P;
         if size != PageSize::Size4K {
@@ -293,7 +328,10 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A page, a first slot and a count, as CLEAR and HARVEST take them.
-    fn slot_range(pool: Ref<ShadowPool>, msg: &Message) -> Result<(Live, core::ops::Range<usize>), Fail> {
+    fn slot_range(
+        pool: Ref<ShadowPool>,
+        msg: &Message,
+    ) -> Result<(Live, core::ops::Range<usize>), Fail> {
         msg.need(2, 0)?;
         let (place, count) = (msg.word(0), msg.word(1));
         let page = pool.live(place & 0xffff_ffff)?;
@@ -344,7 +382,12 @@ impl<M: Machine> Kernel<M> {
             return Err(Fail::error(Error::IllegalOperation));
         }
         self.vcpu_drop_root(vcpu);
-        let roots = page.state.roots.get().checked_add(1).ok_or(Fail::error(Error::IllegalOperation))?;
+        let roots = page
+            .state
+            .roots
+            .get()
+            .checked_add(1)
+            .ok_or(Fail::error(Error::IllegalOperation))?;
         page.state.roots.set(roots);
         vcpu.root.set(Some(index));
         vcpu.flush.set(true);

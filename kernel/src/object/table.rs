@@ -47,7 +47,12 @@ impl<M: Machine> Kernel<M> {
     /// The space a capability names: its root and number, if it lives.
     pub(crate) fn space_of(&self, cap: Cap, kind: SpaceKind) -> Option<(Ref<Page>, u16)> {
         match cap {
-            Cap::Table { object, level: 4, kind: found, mapping: Some(Mapping { asid, .. }) } if found == kind => {
+            Cap::Table {
+                object,
+                level: 4,
+                kind: found,
+                mapping: Some(Mapping { asid, .. }),
+            } if found == kind => {
                 (self.space_root(asid, kind) == Some(object)).then_some((object, asid))
             }
             _ => None,
@@ -55,15 +60,27 @@ impl<M: Machine> Kernel<M> {
     }
 
     pub(crate) fn invoke_table(&mut self, slot: Ref<Slot>, msg: &Message) -> Outcome {
-        let Cap::Table { object, level, kind, mapping } = slot.cap() else {
+        let Cap::Table {
+            object,
+            level,
+            kind,
+            mapping,
+        } = slot.cap()
+        else {
             return Err(Fail::capability(0));
         };
         let labels = match (kind, level) {
             (SpaceKind::Host, 3) => (label::X86_PDPT_MAP, label::X86_PDPT_UNMAP),
-            (SpaceKind::Host, 2) => (label::X86_PAGE_DIRECTORY_MAP, label::X86_PAGE_DIRECTORY_UNMAP),
+            (SpaceKind::Host, 2) => (
+                label::X86_PAGE_DIRECTORY_MAP,
+                label::X86_PAGE_DIRECTORY_UNMAP,
+            ),
             (SpaceKind::Host, 1) => (label::X86_PAGE_TABLE_MAP, label::X86_PAGE_TABLE_UNMAP),
             (SpaceKind::Guest, 3) => (label::GUEST_PDPT_MAP, label::GUEST_PDPT_UNMAP),
-            (SpaceKind::Guest, 2) => (label::GUEST_PAGE_DIRECTORY_MAP, label::GUEST_PAGE_DIRECTORY_UNMAP),
+            (SpaceKind::Guest, 2) => (
+                label::GUEST_PAGE_DIRECTORY_MAP,
+                label::GUEST_PAGE_DIRECTORY_UNMAP,
+            ),
             (SpaceKind::Guest, 1) => (label::GUEST_PAGE_TABLE_MAP, label::GUEST_PAGE_TABLE_UNMAP),
             _ => return Err(Fail::error(Error::IllegalOperation)),
         };
@@ -74,7 +91,12 @@ impl<M: Machine> Kernel<M> {
             if let Some(mapping) = mapping {
                 self.unmap_table(object, level, mapping);
                 crate::mem::zero(object.bits(), 4096);
-                slot.set_cap(Cap::Table { object, level, kind, mapping: None });
+                slot.set_cap(Cap::Table {
+                    object,
+                    level,
+                    kind,
+                    mapping: None,
+                });
             }
             return Ok(Done::Empty);
         }
@@ -85,30 +107,50 @@ impl<M: Machine> Kernel<M> {
         if mapping.is_some() {
             return Err(Fail::capability(0));
         }
-        let (root, asid) = self.space_of(msg.extra(0).cap(), kind).ok_or(Fail::capability(1))?;
+        let (root, asid) = self
+            .space_of(msg.extra(0).cap(), kind)
+            .ok_or(Fail::capability(1))?;
         let span = 12 + 9 * u64::from(level);
         let address = msg.word(0) & !((1 << span) - 1);
-        let top = if kind == SpaceKind::Host { USER_TOP } else { GUEST_TOP };
+        let top = if kind == SpaceKind::Host {
+            USER_TOP
+        } else {
+            GUEST_TOP
+        };
         if address >= top {
             return Err(Fail::argument(0));
         }
         let entry = match Self::table_entry(root, address, u32::from(level) + 1) {
             Entry::Found(entry) => entry,
             Entry::Missing(bits_left) => {
-                return Err(Fail::lookup(false, LookupFailure::MissingCapability { bits_left }));
+                return Err(Fail::lookup(
+                    false,
+                    LookupFailure::MissingCapability { bits_left },
+                ));
             }
         };
         if entry.get() & pte::P != 0 {
             return Err(Fail::error(Error::DeleteFirst));
         }
         entry.set(object.bits() | DIRECTORY);
-        slot.set_cap(Cap::Table { object, level, kind, mapping: Some(Mapping { asid, address, kind }) });
+        slot.set_cap(Cap::Table {
+            object,
+            level,
+            kind,
+            mapping: Some(Mapping {
+                asid,
+                address,
+                kind,
+            }),
+        });
         Ok(Done::Empty)
     }
 
     /// Takes the table out of its space.
     fn unmap_table(&mut self, object: Ref<Page>, level: u8, mapping: Mapping) {
-        let Some(root) = self.space_root(mapping.asid, mapping.kind) else { return };
+        let Some(root) = self.space_root(mapping.asid, mapping.kind) else {
+            return;
+        };
         if let Entry::Found(entry) = Self::table_entry(root, mapping.address, u32::from(level) + 1)
             && entry.get() & pte::P != 0
             && entry.get() & pte::ADDRESS == object.bits()
@@ -121,7 +163,13 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    pub(crate) fn finalise_table(&mut self, object: Ref<Page>, level: u8, kind: SpaceKind, mapping: Option<Mapping>) {
+    pub(crate) fn finalise_table(
+        &mut self,
+        object: Ref<Page>,
+        level: u8,
+        kind: SpaceKind,
+        mapping: Option<Mapping>,
+    ) {
         if level == 4 && kind == SpaceKind::Guest {
             self.guest_space_finalise(object);
         }

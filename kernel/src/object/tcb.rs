@@ -1,8 +1,8 @@
 //! Thread control block: registers, capability slots, scheduling and IPC state.
 
+use crate::cap::{Cap, frame_bits};
 use crate::context::{UserContext, entry};
 use crate::kernel::{Done, Fail, Kernel, Message, Outcome};
-use crate::cap::{Cap, frame_bits};
 use crate::machine::Machine;
 use crate::mem::{FpuArea, Link, Ref};
 use crate::object::{Notification, Reply, SchedContext, Vcpu};
@@ -111,7 +111,10 @@ impl Tcb {
     pub fn is_blocked(&self) -> bool {
         matches!(
             self.state.get(),
-            State::BlockedOnReceive | State::BlockedOnSend | State::BlockedOnReply | State::BlockedOnNotification
+            State::BlockedOnReceive
+                | State::BlockedOnSend
+                | State::BlockedOnReply
+                | State::BlockedOnNotification
         )
     }
     /// Not runnable, not idle.
@@ -152,11 +155,11 @@ impl Tcb {
     pub fn register(&self, n: usize) -> &Cell<u64> {
         let c = &self.context;
         [
-            &c.rip, &c.rsp, &c.rflags, &c.rax, &c.rbx, &c.rcx, &c.rdx, &c.rsi, &c.rdi, &c.rbp, &c.r8, &c.r9, &c.r10,
-            &c.r11, &c.r12, &c.r13, &c.r14, &c.r15, &c.fs_base, &c.gs_base,
+            &c.rip, &c.rsp, &c.rflags, &c.rax, &c.rbx, &c.rcx, &c.rdx, &c.rsi, &c.rdi, &c.rbp,
+            &c.r8, &c.r9, &c.r10, &c.r11, &c.r12, &c.r13, &c.r14, &c.r15, &c.fs_base, &c.gs_base,
         ][n]
     }
-    /// Writes register `n`, made harmless: non-canonical addresses become 0, flags keep IF (facts sheet 6.1).
+    /// Writes register `n`, made harmless: non-canonical addresses become 0, flags keep IF.
     pub fn write_register(&self, n: usize, value: u64) {
         let value = match n {
             0 | 18 | 19 if !words::Gva::new(value).is_canonical() => 0,
@@ -170,12 +173,20 @@ impl Tcb {
     #[must_use]
     pub fn restart_ip(&self) -> u64 {
         let rip = self.context.rip.get();
-        if self.context.entered_by.get() == entry::SYSCALL { rip.wrapping_sub(2) } else { rip }
+        if self.context.entered_by.get() == entry::SYSCALL {
+            rip.wrapping_sub(2)
+        } else {
+            rip
+        }
     }
     /// The instruction pointer as others may see it: where the thread goes on when it is resumed.
     #[must_use]
     pub fn visible_ip(&self) -> u64 {
-        if self.state.get() == State::Running { self.context.rip.get() } else { self.restart_ip() }
+        if self.state.get() == State::Running {
+            self.context.rip.get()
+        } else {
+            self.restart_ip()
+        }
     }
     pub(crate) fn slot(&self, n: usize) -> Ref<Slot> {
         // The slots are the object's first bytes.
@@ -196,7 +207,8 @@ pub(crate) fn valid_fault_handler(cap: Cap) -> bool {
     match cap {
         Cap::Null => true,
         Cap::Endpoint { rights, .. } => {
-            rights.has(Rights::WRITE) && (rights.has(Rights::GRANT) || rights.has(Rights::GRANT_REPLY))
+            rights.has(Rights::WRITE)
+                && (rights.has(Rights::GRANT) || rights.has(Rights::GRANT_REPLY))
         }
         _ => false,
     }
@@ -336,7 +348,10 @@ impl<M: Machine> Kernel<M> {
         for n in [slots::CSPACE, slots::VSPACE] {
             // Replacing the last capability of a container would empty it, which takes long and may take anything away,
             // this thread included.
-            let container = matches!(tcb.slots[n].cap(), Cap::Zombie { .. } | Cap::CNode { .. } | Cap::Tcb { .. });
+            let container = matches!(
+                tcb.slots[n].cap(),
+                Cap::Zombie { .. } | Cap::CNode { .. } | Cap::Tcb { .. }
+            );
             if container && slot::is_final(tcb.slot(n)) {
                 return Err(Fail::error(Error::IllegalOperation));
             }
@@ -351,10 +366,27 @@ impl<M: Machine> Kernel<M> {
         }
         let vroot = vspace.cap().with_data(vspace_data, false);
         let vroot = self.derive(vspace, vroot)?;
-        if !matches!(vroot, Cap::Table { level: 4, kind: crate::cap::SpaceKind::Host, mapping: Some(_), .. }) {
+        if !matches!(
+            vroot,
+            Cap::Table {
+                level: 4,
+                kind: crate::cap::SpaceKind::Host,
+                mapping: Some(_),
+                ..
+            }
+        ) {
             return Err(Fail::error(Error::IllegalOperation));
         }
-        Ok((SlotUpdate { cap: croot, source: cspace }, SlotUpdate { cap: vroot, source: vspace }))
+        Ok((
+            SlotUpdate {
+                cap: croot,
+                source: cspace,
+            },
+            SlotUpdate {
+                cap: vroot,
+                source: vspace,
+            },
+        ))
     }
 
     /// The IPC buffer: an address and a frame, or neither.
@@ -378,14 +410,21 @@ impl<M: Machine> Kernel<M> {
         let to = tcb.slot(index);
         self.delete_slot(to)?;
         // The source may have been what the deletion took away.
-        let same = self.derive(update.source, update.source.cap()).is_ok_and(|cap| cap.same_object(update.cap));
+        let same = self
+            .derive(update.source, update.source.cap())
+            .is_ok_and(|cap| cap.same_object(update.cap));
         if same {
             slot::insert(update.cap, update.source, to);
         }
         Ok(())
     }
 
-    fn install_buffer(&mut self, tcb: Ref<Tcb>, address: u64, update: Option<SlotUpdate>) -> Result<(), Fail> {
+    fn install_buffer(
+        &mut self,
+        tcb: Ref<Tcb>,
+        address: u64,
+        update: Option<SlotUpdate>,
+    ) -> Result<(), Fail> {
         self.delete_slot(tcb.slot(slots::BUFFER))?;
         tcb.buffer.set(address);
         if let Some(update) = update {
@@ -397,7 +436,11 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
-    fn install_space(&mut self, tcb: Ref<Tcb>, roots: (SlotUpdate, SlotUpdate)) -> Result<(), Fail> {
+    fn install_space(
+        &mut self,
+        tcb: Ref<Tcb>,
+        roots: (SlotUpdate, SlotUpdate),
+    ) -> Result<(), Fail> {
         self.install(tcb, slots::CSPACE, roots.0)?;
         self.install(tcb, slots::VSPACE, roots.1)?;
         if tcb == self.current {
@@ -406,7 +449,12 @@ impl<M: Machine> Kernel<M> {
         Ok(())
     }
 
-    fn install_handler(&mut self, tcb: Ref<Tcb>, index: usize, source: Ref<Slot>) -> Result<(), Fail> {
+    fn install_handler(
+        &mut self,
+        tcb: Ref<Tcb>,
+        index: usize,
+        source: Ref<Slot>,
+    ) -> Result<(), Fail> {
         self.delete_slot(tcb.slot(index))?;
         if !source.is_empty() {
             slot::insert(source.cap(), source, tcb.slot(index));
@@ -453,7 +501,11 @@ impl<M: Machine> Kernel<M> {
     /// The priority, checked against the authority's maximum.
     fn check_priority(value: u64, authority: Ref<Tcb>) -> Result<u8, Fail> {
         let limit = u64::from(authority.mcp.get());
-        if value > limit { Err(Fail::range(0, limit)) } else { Ok(value as u8) }
+        if value > limit {
+            Err(Fail::range(0, limit))
+        } else {
+            Ok(value as u8)
+        }
     }
 
     fn tcb_set_priority(&mut self, tcb: Ref<Tcb>, msg: &Message, mcp: bool) -> Outcome {
@@ -462,7 +514,11 @@ impl<M: Machine> Kernel<M> {
             return Err(Fail::capability(1));
         };
         let value = Self::check_priority(msg.word(0), authority)?;
-        if mcp { tcb.mcp.set(value) } else { self.set_priority(tcb, value) }
+        if mcp {
+            tcb.mcp.set(value)
+        } else {
+            self.set_priority(tcb, value)
+        }
         Ok(Done::Empty)
     }
 
@@ -523,12 +579,23 @@ impl<M: Machine> Kernel<M> {
 
     /// The kernel's view of a thread's IPC buffer: `None` if there is none it may use for this direction.
     #[inline]
-    pub(crate) fn ipc_buffer(&self, tcb: Ref<Tcb>, writable: bool) -> Option<Ref<crate::mem::Buffer>> {
+    pub(crate) fn ipc_buffer(
+        &self,
+        tcb: Ref<Tcb>,
+        writable: bool,
+    ) -> Option<Ref<crate::mem::Buffer>> {
         let address = tcb.buffer.get();
         if address == 0 {
             return None;
         }
-        let Cap::Frame { base, size, device: false, rights, .. } = tcb.slots[slots::BUFFER].cap() else {
+        let Cap::Frame {
+            base,
+            size,
+            device: false,
+            rights,
+            ..
+        } = tcb.slots[slots::BUFFER].cap()
+        else {
             return None;
         };
         let allowed = if writable { rights == 3 } else { rights >= 2 };
@@ -537,7 +604,8 @@ impl<M: Machine> Kernel<M> {
 
     /// Whether the address range `[address, address + bytes)` lies in user space.
     pub(crate) fn is_user_range(address: u64, bytes: u64) -> bool {
-        address.checked_add(bytes).is_some_and(|end| end <= USER_TOP)
+        address
+            .checked_add(bytes)
+            .is_some_and(|end| end <= USER_TOP)
     }
 }
-

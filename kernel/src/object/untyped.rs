@@ -45,6 +45,7 @@ impl<M: Machine> Kernel<M> {
         if retype.reset {
             self.reset_untyped(slot)?;
         }
+        self.clean(slot, &retype)?;
         self.perform_retype(slot, &retype);
         Ok(Done::Empty)
     }
@@ -67,7 +68,14 @@ impl<M: Machine> Kernel<M> {
         if (offset..offset + count).any(|n| !crate::cspace::slot_at(window.base, n).is_empty()) {
             return Err(Fail::error(Error::DeleteFirst));
         }
-        let Cap::Untyped { base, bits: size, device, free, .. } = slot.cap() else {
+        let Cap::Untyped {
+            base,
+            bits: size,
+            device,
+            free,
+            ..
+        } = slot.cap()
+        else {
             return Err(Fail::capability(0));
         };
         let reset = !slot::has_children(slot);
@@ -76,7 +84,10 @@ impl<M: Machine> Kernel<M> {
         if left >> bits < count {
             return Err(Fail::memory(left));
         }
-        let is_frame = matches!(ty, object::X86_4K | object::X86_LARGE_PAGE | object::X64_HUGE_PAGE);
+        let is_frame = matches!(
+            ty,
+            object::X86_4K | object::X86_LARGE_PAGE | object::X64_HUGE_PAGE
+        );
         if device && !is_frame && ty != object::UNTYPED {
             return Err(Fail::argument(1));
         }
@@ -85,7 +96,15 @@ impl<M: Machine> Kernel<M> {
             return Err(Fail::memory(left));
         }
         let start = crate::cspace::slot_at(window.base, offset).bits();
-        Ok(Retype { ty, user_bits, bits, slots: (start, count), first, count, reset })
+        Ok(Retype {
+            ty,
+            user_bits,
+            bits,
+            slots: (start, count),
+            first,
+            count,
+            reset,
+        })
     }
 
     fn object_bits(ty: u64, user_bits: u64) -> Result<u64, Fail> {
@@ -104,25 +123,56 @@ impl<M: Machine> Kernel<M> {
             object::CAP_TABLE => user_bits == 0,
             object::UNTYPED => user_bits < object::MIN_UNTYPED_BITS,
             object::SCHED_CONTEXT => user_bits < object::MIN_SCHED_CONTEXT_BITS,
-            object::SHADOW_POOL => !(object::MIN_POOL_BITS..=object::MAX_POOL_BITS).contains(&user_bits),
+            object::SHADOW_POOL => {
+                !(object::MIN_POOL_BITS..=object::MAX_POOL_BITS).contains(&user_bits)
+            }
             _ => false,
         };
-        if wrong { Err(Fail::argument(1)) } else { Ok(bits) }
+        if wrong {
+            Err(Fail::argument(1))
+        } else {
+            Ok(bits)
+        }
     }
 
     fn retype_window(&self, root: Ref<Slot>, index: u64, depth: u64) -> Result<Window, Fail> {
-        let cap = if depth == 0 { root.cap() } else { self.lookup_slot(root.cap(), index, depth, false)?.cap() };
+        let cap = if depth == 0 {
+            root.cap()
+        } else {
+            self.lookup_slot(root.cap(), index, depth, false)?.cap()
+        };
         match cap {
-            Cap::CNode { object, radix, .. } => Ok(Window { base: object, radix }),
-            _ => Err(Fail::lookup(false, LookupFailure::MissingCapability { bits_left: depth })),
+            Cap::CNode { object, radix, .. } => Ok(Window {
+                base: object,
+                radix,
+            }),
+            _ => Err(Fail::lookup(
+                false,
+                LookupFailure::MissingCapability { bits_left: depth },
+            )),
         }
     }
 
     /// Zeroes what was used, from the top down, and sets the watermark back; preemptible.
     fn reset_untyped(&mut self, slot: Ref<Slot>) -> Result<(), Fail> {
-        let Cap::Untyped { base, bits, device, dirty, mut free } = slot.cap() else { return Ok(()) };
+        let Cap::Untyped {
+            base,
+            bits,
+            device,
+            dirty,
+            mut free,
+        } = slot.cap()
+        else {
+            return Ok(());
+        };
         if device {
-            slot.set_cap(Cap::Untyped { base, bits, device, dirty, free: 0 });
+            slot.set_cap(Cap::Untyped {
+                base,
+                bits,
+                device,
+                dirty,
+                free: 0,
+            });
             return Ok(());
         }
         while free > 0 {
@@ -131,42 +181,139 @@ impl<M: Machine> Kernel<M> {
             mem::zero(base + start, end - start);
             free = start >> 4;
             // What lies below the watermark may be in use's remains; what lies above is clean.
-            slot.set_cap(Cap::Untyped { base, bits, device, dirty, free });
+            slot.set_cap(Cap::Untyped {
+                base,
+                bits,
+                device,
+                dirty,
+                free,
+            });
             self.preemption_point()?;
         }
         Ok(())
     }
 
-    fn perform_retype(&mut self, slot: Ref<Slot>, retype: &Retype) {
-        let Cap::Untyped { base, bits, device, dirty, .. } = slot.cap() else { return };
+    /// Zeroes memory nobody has used since power-on, which holds anything; preemptible. What was zeroed before a
+    /// preemption still is when the call is done again: nothing above the watermark is in use, and what was used
+    /// meanwhile was zeroed when the watermark went back.
+    fn clean(&mut self, slot: Ref<Slot>, retype: &Retype) -> Result<(), Fail> {
+        let Cap::Untyped {
+            device: false,
+            dirty: true,
+            ..
+        } = slot.cap()
+        else {
+            return Ok(());
+        };
+        if retype.ty == object::UNTYPED {
+            return Ok(());
+        }
         let end = retype.first + (retype.count << retype.bits);
-        slot.set_cap(Cap::Untyped { base, bits, device, dirty, free: (end - base) >> 4 });
+        let (start, done) = self.cleaned;
+        let mut at = if start == retype.first && done <= end {
+            done
+        } else {
+            retype.first
+        };
+        while at < end {
+            let next = (at + CHUNK).min(end);
+            mem::zero(at, next - at);
+            at = next;
+            self.cleaned = (retype.first, at);
+            self.preemption_point()?;
+        }
+        self.cleaned = (0, 0);
+        Ok(())
+    }
+
+    fn perform_retype(&mut self, slot: Ref<Slot>, retype: &Retype) {
+        let Cap::Untyped {
+            base,
+            bits,
+            device,
+            dirty,
+            ..
+        } = slot.cap()
+        else {
+            return;
+        };
+        let end = retype.first + (retype.count << retype.bits);
+        slot.set_cap(Cap::Untyped {
+            base,
+            bits,
+            device,
+            dirty,
+            free: (end - base) >> 4,
+        });
         for n in 0..retype.slots.1 {
             let at = retype.first + (n << retype.bits);
-            // Memory nobody has used since power-on holds anything.
-            if dirty && !device && retype.ty != object::UNTYPED {
-                mem::zero(at, 1 << retype.bits);
-            }
             let cap = self.create_object(retype.ty, at, retype.user_bits, device, dirty);
-            slot::insert_new(cap, slot, Ref::at(retype.slots.0 + (n << object::SLOT_BITS)));
+            slot::insert_new(
+                cap,
+                slot,
+                Ref::at(retype.slots.0 + (n << object::SLOT_BITS)),
+            );
         }
     }
 
-    fn create_object(&mut self, ty: u64, at: u64, user_bits: u64, device: bool, dirty: bool) -> Cap {
-        let table = |level, kind| Cap::Table { object: Ref::at(at), level, kind, mapping: None };
-        let frame = |size| Cap::Frame { base: at, size, device, rights: 3, mapping: None };
+    fn create_object(
+        &mut self,
+        ty: u64,
+        at: u64,
+        user_bits: u64,
+        device: bool,
+        dirty: bool,
+    ) -> Cap {
+        let table = |level, kind| Cap::Table {
+            object: Ref::at(at),
+            level,
+            kind,
+            mapping: None,
+        };
+        let frame = |size| Cap::Frame {
+            base: at,
+            size,
+            device,
+            rights: 3,
+            mapping: None,
+        };
         match ty {
-            object::UNTYPED => Cap::Untyped { base: at, bits: user_bits as u8, device, dirty, free: 0 },
+            object::UNTYPED => Cap::Untyped {
+                base: at,
+                bits: user_bits as u8,
+                device,
+                dirty,
+                free: 0,
+            },
             object::TCB => {
                 let tcb: Ref<crate::object::Tcb> = Ref::at(at);
                 tcb.init();
                 Cap::Tcb { object: tcb }
             }
-            object::ENDPOINT => Cap::Endpoint { object: Ref::at(at), badge: 0, rights: Rights::ALL },
-            object::NOTIFICATION => Cap::Notification { object: Ref::at(at), badge: 0, rights: Rights::new(3) },
-            object::CAP_TABLE => Cap::CNode { object: at, radix: user_bits as u8, guard_size: 0, guard: 0 },
-            object::SCHED_CONTEXT => Cap::SchedContext { object: Ref::at(at), bits: user_bits as u8 },
-            object::REPLY => Cap::Reply { object: Ref::at(at), grant: true },
+            object::ENDPOINT => Cap::Endpoint {
+                object: Ref::at(at),
+                badge: 0,
+                rights: Rights::ALL,
+            },
+            object::NOTIFICATION => Cap::Notification {
+                object: Ref::at(at),
+                badge: 0,
+                rights: Rights::new(3),
+            },
+            object::CAP_TABLE => Cap::CNode {
+                object: at,
+                radix: user_bits as u8,
+                guard_size: 0,
+                guard: 0,
+            },
+            object::SCHED_CONTEXT => Cap::SchedContext {
+                object: Ref::at(at),
+                bits: user_bits as u8,
+            },
+            object::REPLY => Cap::Reply {
+                object: Ref::at(at),
+                grant: true,
+            },
             object::X86_4K => frame(0),
             object::X86_LARGE_PAGE => frame(1),
             object::X64_HUGE_PAGE => frame(2),
@@ -187,12 +334,18 @@ impl<M: Machine> Kernel<M> {
             object::VCPU => {
                 let vcpu: Ref<crate::object::Vcpu> = Ref::at(at);
                 self.vcpu_init(vcpu);
-                Cap::Vcpu { object: vcpu, rights: Rights::new(7) }
+                Cap::Vcpu {
+                    object: vcpu,
+                    rights: Rights::new(7),
+                }
             }
             _ => {
                 let pool: Ref<crate::object::ShadowPool> = Ref::at(at);
                 pool.init(user_bits as u8);
-                Cap::ShadowPool { object: pool, bits: user_bits as u8 }
+                Cap::ShadowPool {
+                    object: pool,
+                    bits: user_bits as u8,
+                }
             }
         }
     }

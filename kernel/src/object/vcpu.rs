@@ -66,7 +66,11 @@ pub(crate) struct Tags {
 impl Tags {
     /// No tag given yet; a vCPU's generation 0 is never current.
     pub const fn new() -> Self {
-        Self { next: 1, generation: 1, flush_due: false }
+        Self {
+            next: 1,
+            generation: 1,
+            flush_due: false,
+        }
     }
 }
 
@@ -127,8 +131,16 @@ const CR4_GUEST_PAGING: u64 = cr4::SMEP | cr4::SMAP;
 
 /// VMCB offset of the 64-bit field that is a register's, for those that are kept there unchanged.
 fn vmcb_field(register: u8) -> Option<usize> {
-    const BASES: [usize; 8] =
-        [vmcb::ES, vmcb::CS, vmcb::SS, vmcb::DS, vmcb::FS, vmcb::GS, vmcb::LDTR, vmcb::TR];
+    const BASES: [usize; 8] = [
+        vmcb::ES,
+        vmcb::CS,
+        vmcb::SS,
+        vmcb::DS,
+        vmcb::FS,
+        vmcb::GS,
+        vmcb::LDTR,
+        vmcb::TR,
+    ];
     Some(match register {
         0 => vmcb::RAX,
         4 => vmcb::RSP,
@@ -164,7 +176,7 @@ fn segment_field(register: u8) -> Option<usize> {
     })
 }
 
-/// An EXITINTINFO or EVENTINJ word as both TCG and silicon mean it; 0 for none (facts/svm.md, 1.11 and 3.4):
+/// An EXITINTINFO or EVENTINJ word as both TCG and silicon mean it; 0 for none (APM vol. 2, 15.7.2 and 15.20; what TCG does differs):
 /// software interrupts and INT3/INTO are not injected again (RIP still points at them), and an exception type with a
 /// vector above 31 is an interrupt.
 #[must_use]
@@ -177,7 +189,9 @@ pub fn normalise_event(word: u64) -> u64 {
         event::TYPE_EXCEPTION if number >= 32 => event::interrupt(number as u8),
         event::TYPE_EXCEPTION if number == 3 || number == 4 => 0,
         event::TYPE_SOFT => 0,
-        _ => word & (0xff | event::TYPE_MASK | event::ERROR_VALID | event::VALID | 0xffff_ffff << 32),
+        _ => {
+            word & (0xff | event::TYPE_MASK | event::ERROR_VALID | event::VALID | 0xffff_ffff << 32)
+        }
     }
 }
 
@@ -223,7 +237,13 @@ impl Vcpu {
     }
     /// The paging mode as the guest sees it.
     pub(crate) fn mode(&self) -> Mode {
-        Mode::gather(self.cr0.get(), self.cr4.get(), self.efer.get(), self.read(vmcb::RFLAGS), self.cpl())
+        Mode::gather(
+            self.cr0.get(),
+            self.cr4.get(),
+            self.efer.get(),
+            self.read(vmcb::RFLAGS),
+            self.cpl(),
+        )
     }
     pub(crate) fn gpr(&self, number: u8) -> &Cell<u64> {
         let r = &self.registers;
@@ -251,6 +271,7 @@ impl Vcpu {
             interrupts_enabled: self.read(vmcb::RFLAGS) & rflags::IF != 0,
             interrupt_shadow: self.read(vmcb::INTERRUPT_SHADOW) & 1 != 0,
             event_in_delivery: self.event.get() != 0,
+            single_step: self.read(vmcb::RFLAGS) & rflags::TF != 0,
         }
     }
     pub(crate) fn count(&self, counter: usize) {
@@ -294,8 +315,19 @@ impl<M: Machine> Kernel<M> {
         vcpu.fpu.init();
     }
 
-    pub(crate) fn invoke_vcpu(&mut self, vcpu: Ref<Vcpu>, rights: Rights, msg: &Message) -> Outcome {
-        let need = |right| if rights.has(right) { Ok(()) } else { Err(Fail::capability(0)) };
+    pub(crate) fn invoke_vcpu(
+        &mut self,
+        vcpu: Ref<Vcpu>,
+        rights: Rights,
+        msg: &Message,
+    ) -> Outcome {
+        let need = |right| {
+            if rights.has(right) {
+                Ok(())
+            } else {
+                Err(Fail::capability(0))
+            }
+        };
         match msg.label {
             label::VCPU_BIND_TCB => {
                 need(vcpu_right::RUN)?;
@@ -324,7 +356,8 @@ impl<M: Machine> Kernel<M> {
                 }
                 msg.need(1 + mask.len(), 0)?;
                 let values = |n: usize| msg.word(n);
-                self.check_values(mask, values).map_err(|bit| Fail::range(u64::from(bit), u64::from(bit)))?;
+                self.check_values(mask, values)
+                    .map_err(|bit| Fail::range(u64::from(bit), u64::from(bit)))?;
                 self.write_values(vcpu, mask, values);
                 Ok(Done::Empty)
             }
@@ -344,7 +377,11 @@ impl<M: Machine> Kernel<M> {
             }
             label::VCPU_READ_COUNTERS => {
                 need(vcpu_right::READ)?;
-                let sc = vcpu.tcb.get().and_then(|tcb| tcb.sc.get()).unwrap_or(self.current_sc);
+                let sc = vcpu
+                    .tcb
+                    .get()
+                    .and_then(|tcb| tcb.sc.get())
+                    .unwrap_or(self.current_sc);
                 let mut words = [0; 2 + COUNTERS];
                 words[0] = sc.ipcs.get();
                 words[1] = sc.switches.get();
@@ -385,8 +422,12 @@ impl<M: Machine> Kernel<M> {
         }
         if let Some(field) = segment_field(register) {
             let word = vcpu.read(field);
-            // A loaded task register is busy whatever the VMCB had to say (facts/svm.md item 10).
-            return if field == vmcb::TR && word & 0x80 << 16 != 0 { word | 2 << 16 } else { word };
+            // A loaded task register is busy whatever the VMCB had to say.
+            return if field == vmcb::TR && word & 0x80 << 16 != 0 {
+                word | 2 << 16
+            } else {
+                word
+            };
         }
         match register {
             0..=15 => vcpu.gpr(register).get(),
@@ -433,7 +474,11 @@ impl<M: Machine> Kernel<M> {
         }
         if let Some(field) = segment_field(register) {
             let busy = 2 << 16;
-            let value = if field == vmcb::TR && self.machine.svm().tcg { value & !busy } else { value };
+            let value = if field == vmcb::TR && self.machine.svm().tcg {
+                value & !busy
+            } else {
+                value
+            };
             vcpu.write(field, value);
             return;
         }
@@ -454,7 +499,10 @@ impl<M: Machine> Kernel<M> {
             }
             23 => vcpu.write(vmcb::DR6, value & 0xffff_ffff),
             24 => vcpu.write(vmcb::DR7, value & 0xffff_ffff),
-            25 => vcpu.write(vmcb::EVENTINJ, if value & event::VALID == 0 { 0 } else { value }),
+            25 => vcpu.write(
+                vmcb::EVENTINJ,
+                if value & event::VALID == 0 { 0 } else { value },
+            ),
             26 => vcpu.write(vmcb::INTERRUPT_SHADOW, value & 1),
             28 => vcpu.window.set(value & 1 != 0),
             DR0..32 => vcpu.dr[usize::from(register - DR0)].set(value),
@@ -467,12 +515,17 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// A reply to an exit: `length` words, the first the mask. What cannot be taken makes the vCPU exit again.
-    pub(crate) fn vcpu_resume(&mut self, vcpu: Ref<Vcpu>, length: usize, word: impl Fn(usize) -> u64) {
+    pub(crate) fn vcpu_resume(
+        &mut self,
+        vcpu: Ref<Vcpu>,
+        length: usize,
+        word: impl Fn(usize) -> u64,
+    ) {
         if length == 0 {
             return;
         }
         let mask = Mask(word(0));
-        let whole = mask.0 & !Mask::ALL.0 == 0 && 1 + mask.len() <= length;
+        let whole = mask.0 & !Mask::ALL.0 == 0 && mask.len() < length;
         if !whole || self.check_values(mask, &word).is_err() {
             vcpu.refused.set(true);
             return;
@@ -529,11 +582,22 @@ impl<M: Machine> Kernel<M> {
             self.exit_fault(vcpu, Exit::Invalid { code: 0, rip });
             return None;
         }
-        let table = vcpu.root.get().zip(vcpu.pool.get()).and_then(|(index, pool)| pool.root_table(index, vcpu.is_long()));
+        let table = vcpu
+            .root
+            .get()
+            .zip(vcpu.pool.get())
+            .and_then(|(index, pool)| pool.root_table(index, vcpu.is_long()));
         let Some(table) = table else {
             // An event on its way is not lost: it is injected once there is a root.
             vcpu.event.set(normalise_event(vcpu.read(vmcb::EVENTINJ)));
-            self.exit_fault(vcpu, Exit::NoRoot { mode: vcpu.mode(), rip, cr3: vcpu.cr3.get() });
+            self.exit_fault(
+                vcpu,
+                Exit::NoRoot {
+                    mode: vcpu.mode(),
+                    rip,
+                    cr3: vcpu.cr3.get(),
+                },
+            );
             return None;
         };
         vcpu.installed.set(table.bits());
@@ -542,28 +606,53 @@ impl<M: Machine> Kernel<M> {
         self.assign_tag(vcpu);
         self.fpu_prepare(FpuOwner::Guest(vcpu));
         if vcpu.read(vmcb::DR7) & 0xff != 0 {
-            self.machine.load_debug_registers([0, 1, 2, 3].map(|n| vcpu.dr[n].get()));
+            self.machine
+                .load_debug_registers([0, 1, 2, 3].map(|n| vcpu.dr[n].get()));
         }
         let registers = vcpu.bits() + core::mem::offset_of!(Vcpu, registers) as u64;
-        Some(Next::Guest { vmcb: vcpu.hpa(), registers: words::Hpa::new(registers) })
+        Some(Next::Guest {
+            vmcb: vcpu.hpa(),
+            registers: words::Hpa::new(registers),
+        })
     }
 
-    /// The real control registers and intercepts (I4, I6; facts/svm.md 2.2).
+    /// The real control registers and intercepts (I4, I6 of docs/isolation.md).
     fn write_controls(&mut self, vcpu: Ref<Vcpu>) {
         let svm = self.machine.svm();
         let paging = vcpu.cr0.get() & cr0::PG != 0;
         let lazy = self.fpu_owner != FpuOwner::Guest(vcpu);
         let task_switched = if lazy { cr0::TS } else { 0 };
-        vcpu.write(vmcb::CR0, vcpu.cr0.get() & CR0_GUEST | cr0::ET | cr0::PG | cr0::WP | task_switched);
-        let pass = if paging { CR4_GUEST | CR4_GUEST_PAGING } else { CR4_GUEST };
-        vcpu.write(vmcb::CR4, (vcpu.cr4.get() & pass | cr4::MCE) & svm.cr4_allowed | cr4::PAE);
-        let long = if vcpu.is_long() { efer::LME | efer::LMA } else { 0 };
-        vcpu.write(vmcb::EFER, vcpu.efer.get() & efer::SCE | efer::NXE | efer::SVME | long);
-        // The CPU takes CPL from its byte, TCG from SS.DPL (facts/svm.md item 7): they agree.
+        vcpu.write(
+            vmcb::CR0,
+            vcpu.cr0.get() & CR0_GUEST | cr0::ET | cr0::PG | cr0::WP | task_switched,
+        );
+        let pass = if paging {
+            CR4_GUEST | CR4_GUEST_PAGING
+        } else {
+            CR4_GUEST
+        };
+        vcpu.write(
+            vmcb::CR4,
+            (vcpu.cr4.get() & pass | cr4::MCE) & svm.cr4_allowed | cr4::PAE,
+        );
+        let long = if vcpu.is_long() {
+            efer::LME | efer::LMA
+        } else {
+            0
+        };
+        vcpu.write(
+            vmcb::EFER,
+            vcpu.efer.get() & efer::SCE | efer::NXE | efer::SVME | long,
+        );
+        // The CPU takes CPL from its byte, QEMU's software CPU from SS.DPL: they agree.
         let ss = vcpu.read(vmcb::SS) & !(3 << 21);
         vcpu.write(vmcb::SS, ss | u64::from(vcpu.cpl()) << 21);
         let window = vcpu.window.get();
-        let virtual_interrupt = if window { vintr::IRQ | 15 << vintr::PRIO_SHIFT | vintr::IGN_TPR } else { 0 };
+        let virtual_interrupt = if window {
+            vintr::IRQ | 15 << vintr::PRIO_SHIFT | vintr::IGN_TPR
+        } else {
+            0
+        };
         let tpr = vcpu.read(vmcb::V_INTR) & 15;
         vcpu.write(vmcb::V_INTR, tpr | vintr::INTR_MASKING | virtual_interrupt);
         let intercept1 = INTERCEPT1 | if window { intercept1::VINTR } else { 0 };
@@ -595,24 +684,39 @@ impl<M: Machine> Kernel<M> {
     pub fn handle_guest_exit(&mut self) -> bool {
         use words::svm::exit;
         self.update_time();
-        let Some(vcpu) = self.current.vcpu.get() else { return false };
+        let Some(vcpu) = self.current.vcpu.get() else {
+            return false;
+        };
         vcpu.write_part(vmcb::TLB_CONTROL, 1, 0);
         let code = vcpu.read(vmcb::EXITCODE);
         let rip = vcpu.read(vmcb::RIP);
         if code & 0xffff_ffff == exit::INVALID {
-            // The save area may hold anything now (facts/svm.md item 4): vmm-server writes the state anew or stops.
+            // The save area may hold anything now: vmm-server writes the state anew or stops.
             vcpu.event.set(0);
-            self.exit_fault(vcpu, Exit::Invalid { code: code as u32, rip });
+            self.exit_fault(
+                vcpu,
+                Exit::Invalid {
+                    code: code as u32,
+                    rip,
+                },
+            );
             return false;
         }
         // Only now is it sure that VMRUN got as far as flushing.
         self.tags.flush_due = false;
         if vcpu.read(vmcb::CR3) & words::x86::pte::ADDRESS != vcpu.installed.get() {
             let found = vcpu.read(vmcb::CR3);
-            self.exit_fault(vcpu, Exit::FormatBroken { found, installed_page: vcpu.root.get().unwrap_or(u64::MAX) });
+            self.exit_fault(
+                vcpu,
+                Exit::FormatBroken {
+                    found,
+                    installed_page: vcpu.root.get().unwrap_or(u64::MAX),
+                },
+            );
             return false;
         }
-        vcpu.event.set(normalise_event(vcpu.read(vmcb::EXITINTINFO)));
+        vcpu.event
+            .set(normalise_event(vcpu.read(vmcb::EXITINTINFO)));
         vcpu.write(vmcb::EVENTINJ, 0);
         // A hostile or old reply cannot keep the guest's view of TS from following CLTS: it is intercepted with CR0.
         match code {
@@ -655,8 +759,14 @@ mod tests {
     fn software_interrupts_are_not_injected_again() {
         assert_eq!(normalise_event(event::VALID | event::TYPE_SOFT | 0x80), 0);
         assert_eq!(normalise_event(event::exception(3)), 0);
-        assert_eq!(normalise_event(event::exception(0x30)), event::interrupt(0x30));
-        assert_eq!(normalise_event(event::exception_with_code(14, 2)), event::exception_with_code(14, 2));
+        assert_eq!(
+            normalise_event(event::exception(0x30)),
+            event::interrupt(0x30)
+        );
+        assert_eq!(
+            normalise_event(event::exception_with_code(14, 2)),
+            event::exception_with_code(14, 2)
+        );
         assert_eq!(normalise_event(0x306), 0);
     }
 

@@ -60,8 +60,19 @@ impl FakeMachine {
             svm: SvmFeatures {
                 present: true,
                 asids: 16,
-                cr4_allowed: cr4::PSE | cr4::PAE | cr4::MCE | cr4::PGE | cr4::DE | cr4::TSD | cr4::OSFXSR
-                    | cr4::OSXMMEXCPT | cr4::SMEP | cr4::SMAP | cr4::FSGSBASE | cr4::LA57 | cr4::PCIDE,
+                cr4_allowed: cr4::PSE
+                    | cr4::PAE
+                    | cr4::MCE
+                    | cr4::PGE
+                    | cr4::DE
+                    | cr4::TSD
+                    | cr4::OSFXSR
+                    | cr4::OSXMMEXCPT
+                    | cr4::SMEP
+                    | cr4::SMAP
+                    | cr4::FSGSBASE
+                    | cr4::LA57
+                    | cr4::PCIDE,
                 physical_bits: 40,
                 iopm: Hpa::new(0x1_0000),
                 msrpm: Hpa::new(0x1_4000),

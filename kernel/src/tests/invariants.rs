@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use words::x86::pte;
 
 type Check = Result<(), String>;
+/// A derivation list, from its head on.
+type List = Vec<(Ref<Slot>, Cap)>;
 
 macro_rules! ensure {
     ($condition:expr, $($text:tt)*) => {
@@ -38,7 +40,10 @@ impl Found {
         let mut seen: HashSet<u64> = HashSet::new();
         let mut containers = HashSet::new();
         containers.insert(root.bits());
-        let mut found = Self { slots: Vec::new(), empty: Vec::new() };
+        let mut found = Self {
+            slots: Vec::new(),
+            empty: Vec::new(),
+        };
         while let Some(at) = work.pop() {
             if !seen.insert(at) {
                 continue;
@@ -50,7 +55,12 @@ impl Found {
                 continue;
             }
             found.slots.push((slot, cap));
-            work.extend([slot.next(), slot.prev()].into_iter().flatten().map(Ref::bits));
+            work.extend(
+                [slot.next(), slot.prev()]
+                    .into_iter()
+                    .flatten()
+                    .map(Ref::bits),
+            );
             let (base, count) = match cap {
                 Cap::CNode { object, radix, .. } => (object, 1 << radix),
                 Cap::Tcb { object } => (object.bits(), slots::COUNT as u64),
@@ -64,8 +74,12 @@ impl Found {
         found
     }
     fn objects<T>(&self, select: impl Fn(Cap) -> Option<Ref<T>>) -> Vec<Ref<T>> {
-        let all: BTreeMap<u64, Ref<T>> =
-            self.slots.iter().filter_map(|&(_, cap)| select(cap)).map(|object| (object.bits(), object)).collect();
+        let all: BTreeMap<u64, Ref<T>> = self
+            .slots
+            .iter()
+            .filter_map(|&(_, cap)| select(cap))
+            .map(|object| (object.bits(), object))
+            .collect();
         all.into_values().collect()
     }
 }
@@ -78,7 +92,11 @@ pub fn check_invariants<M: Machine>(kernel: &Kernel<M>, root: Ref<Slot>, limit: 
     memory(&lists)?;
     let mut tcbs = found.objects(|cap| match cap {
         Cap::Tcb { object } => Some(object),
-        Cap::Zombie { object, kind: ZombieKind::Tcb, .. } => Some(Ref::at(object)),
+        Cap::Zombie {
+            object,
+            kind: ZombieKind::Tcb,
+            ..
+        } => Some(Ref::at(object)),
         _ => None,
     });
     tcbs.push(kernel.idle);
@@ -90,32 +108,49 @@ pub fn check_invariants<M: Machine>(kernel: &Kernel<M>, root: Ref<Slot>, limit: 
 }
 
 /// The derivation lists are well linked, and each capability's descendants follow it without a gap.
-fn derivation_lists(found: &Found) -> Result<Vec<Vec<(Ref<Slot>, Cap)>>, String> {
+fn derivation_lists(found: &Found) -> Result<Vec<List>, String> {
     for slot in &found.empty {
-        ensure!(slot.next().is_none() && slot.prev().is_none(), "empty slot {slot:?} is linked");
+        ensure!(
+            slot.next().is_none() && slot.prev().is_none(),
+            "empty slot {slot:?} is linked"
+        );
     }
     let mut lists = Vec::new();
     let mut counted = 0;
     for &(slot, cap) in &found.slots {
         if let Some(next) = slot.next() {
-            ensure!(next.prev() == Some(slot), "{slot:?} {cap:?}: the next slot does not point back");
+            ensure!(
+                next.prev() == Some(slot),
+                "{slot:?} {cap:?}: the next slot does not point back"
+            );
             ensure!(!next.is_empty(), "{slot:?}: the next slot is empty");
         }
         if let Some(prev) = slot.prev() {
-            ensure!(prev.next() == Some(slot), "{slot:?} {cap:?}: the previous slot does not point here");
+            ensure!(
+                prev.next() == Some(slot),
+                "{slot:?} {cap:?}: the previous slot does not point here"
+            );
             continue;
         }
         let mut list = vec![(slot, cap)];
         let mut at = slot;
         while let Some(next) = at.next() {
             list.push((next, next.cap()));
-            ensure!(list.len() <= found.slots.len(), "a derivation list is a circle");
+            ensure!(
+                list.len() <= found.slots.len(),
+                "a derivation list is a circle"
+            );
             at = next;
         }
         counted += list.len();
         lists.push(list);
     }
-    ensure!(counted == found.slots.len(), "{} of {} slots are in lists", counted, found.slots.len());
+    ensure!(
+        counted == found.slots.len(),
+        "{} of {} slots are in lists",
+        counted,
+        found.slots.len()
+    );
     for list in &lists {
         depth_first(list)?;
     }
@@ -138,7 +173,10 @@ fn depth_first(list: &[(Ref<Slot>, Cap)]) -> Check {
         let mut gap = false;
         for &(child, derived) in &list[n + 1..] {
             let below = slot::is_parent(parent, child);
-            ensure!(!(gap && below), "{derived:?} is derived from {cap:?} but does not follow its other descendants");
+            ensure!(
+                !(gap && below),
+                "{derived:?} is derived from {cap:?} but does not follow its other descendants"
+            );
             gap |= !below;
         }
     }
@@ -146,11 +184,14 @@ fn depth_first(list: &[(Ref<Slot>, Cap)]) -> Check {
 }
 
 /// Objects overlap only the untyped memory they were made of, and lie below its watermark.
-fn memory(lists: &[Vec<(Ref<Slot>, Cap)>]) -> Check {
+fn memory(lists: &[List]) -> Check {
     let mut extents: BTreeMap<(u64, core::cmp::Reverse<u64>), Vec<Cap>> = BTreeMap::new();
     for &(_, cap) in lists.iter().flatten() {
         if let Some((start, end)) = cap.extent() {
-            extents.entry((start, core::cmp::Reverse(end))).or_default().push(cap);
+            extents
+                .entry((start, core::cmp::Reverse(end)))
+                .or_default()
+                .push(cap);
         }
     }
     let mut open: Vec<(u64, bool)> = Vec::new();
@@ -159,24 +200,43 @@ fn memory(lists: &[Vec<(Ref<Slot>, Cap)>]) -> Check {
             open.pop();
         }
         if let Some(&(top, untyped)) = open.last() {
-            ensure!(end <= top && untyped, "{:?} overlaps an object that is no untyped memory around it", caps[0]);
+            ensure!(
+                end <= top && untyped,
+                "{:?} overlaps an object that is no untyped memory around it",
+                caps[0]
+            );
         }
-        let objects: Vec<Cap> = caps.iter().copied().filter(|cap| !matches!(cap, Cap::Untyped { .. })).collect();
+        let objects: Vec<Cap> = caps
+            .iter()
+            .copied()
+            .filter(|cap| !matches!(cap, Cap::Untyped { .. }))
+            .collect();
         let one = objects.windows(2).all(|pair| pair[0].same_object(pair[1]));
         ensure!(one, "several objects in one place: {objects:?}");
         open.push((end, objects.is_empty()));
     }
     for list in lists {
         for (n, &(parent, cap)) in list.iter().enumerate() {
-            let Cap::Untyped { base, bits, free, .. } = cap else { continue };
+            let Cap::Untyped {
+                base, bits, free, ..
+            } = cap
+            else {
+                continue;
+            };
             let watermark = base + (free << 4);
-            ensure!(watermark <= base + (1 << bits), "{cap:?}: the watermark is outside");
+            ensure!(
+                watermark <= base + (1 << bits),
+                "{cap:?}: the watermark is outside"
+            );
             for &(child, derived) in &list[n + 1..] {
                 if !slot::is_parent(parent, child) {
                     break;
                 }
                 let end = derived.extent().map_or(0, |(_, end)| end);
-                ensure!(end <= watermark, "{derived:?} lies above the watermark of {cap:?}");
+                ensure!(
+                    end <= watermark,
+                    "{derived:?} lies above the watermark of {cap:?}"
+                );
             }
         }
     }
@@ -185,30 +245,69 @@ fn memory(lists: &[Vec<(Ref<Slot>, Cap)>]) -> Check {
 
 /// Threads, the ready queues, the release queue.
 fn threads<M: Machine>(kernel: &Kernel<M>, tcbs: &[Ref<Tcb>]) -> Check {
-    ensure!(kernel.action == Action::Keep, "the scheduler has something left to do: {:?}", kernel.action);
+    ensure!(
+        kernel.action == Action::Keep,
+        "the scheduler has something left to do: {:?}",
+        kernel.action
+    );
     let mut ready = HashSet::new();
     for priority in 0..256 {
         let bit = kernel.queues.bitmap[priority / 64] >> (priority % 64) & 1 != 0;
         let (mut at, mut before) = (kernel.queues.heads[priority].get(), None);
-        ensure!(bit == at.is_some(), "the bitmap is wrong about priority {priority}");
+        ensure!(
+            bit == at.is_some(),
+            "the bitmap is wrong about priority {priority}"
+        );
         while let Some(tcb) = at {
-            ensure!(ready.insert(tcb.bits()), "{tcb:?} is in the ready queues twice");
-            ensure!(tcb.sched_prev.get() == before, "{tcb:?}: broken ready queue");
-            ensure!(usize::from(tcb.priority.get()) == priority, "{tcb:?} is in another priority's queue");
-            ensure!(kernel.is_schedulable(tcb), "{tcb:?} is ready-queued in state {:?}", tcb.state.get());
-            ensure!(tcb.in_ready_queue.get() && !tcb.in_release_queue.get(), "{tcb:?}: wrong queue marks");
+            ensure!(
+                ready.insert(tcb.bits()),
+                "{tcb:?} is in the ready queues twice"
+            );
+            ensure!(
+                tcb.sched_prev.get() == before,
+                "{tcb:?}: broken ready queue"
+            );
+            ensure!(
+                usize::from(tcb.priority.get()) == priority,
+                "{tcb:?} is in another priority's queue"
+            );
+            ensure!(
+                kernel.is_schedulable(tcb),
+                "{tcb:?} is ready-queued in state {:?}",
+                tcb.state.get()
+            );
+            ensure!(
+                tcb.in_ready_queue.get() && !tcb.in_release_queue.get(),
+                "{tcb:?}: wrong queue marks"
+            );
             before = at;
             at = tcb.sched_next.get();
         }
-        ensure!(kernel.queues.tails[priority].get() == before, "priority {priority}: wrong tail");
+        ensure!(
+            kernel.queues.tails[priority].get() == before,
+            "priority {priority}: wrong tail"
+        );
     }
     let mut waiting = HashSet::new();
     let (mut at, mut before, mut time) = (kernel.queues.release.get(), None, 0);
     while let Some(tcb) = at {
-        ensure!(waiting.insert(tcb.bits()), "{tcb:?} is in the release queue twice");
-        ensure!(tcb.sched_prev.get() == before, "{tcb:?}: broken release queue");
-        ensure!(tcb.in_release_queue.get() && !tcb.in_ready_queue.get(), "{tcb:?}: wrong queue marks");
-        ensure!(tcb.is_runnable(), "{tcb:?} waits for a refill in state {:?}", tcb.state.get());
+        ensure!(
+            waiting.insert(tcb.bits()),
+            "{tcb:?} is in the release queue twice"
+        );
+        ensure!(
+            tcb.sched_prev.get() == before,
+            "{tcb:?}: broken release queue"
+        );
+        ensure!(
+            tcb.in_release_queue.get() && !tcb.in_ready_queue.get(),
+            "{tcb:?}: wrong queue marks"
+        );
+        ensure!(
+            tcb.is_runnable(),
+            "{tcb:?} waits for a refill in state {:?}",
+            tcb.state.get()
+        );
         let Some(sc) = tcb.sc.get().filter(|sc| sc.is_active()) else {
             return Err(format!("{tcb:?} waits for a refill of no context"));
         };
@@ -225,37 +324,81 @@ fn threads<M: Machine>(kernel: &Kernel<M>, tcbs: &[Ref<Tcb>]) -> Check {
     }
     for &tcb in tcbs {
         let bits = tcb.bits();
-        ensure!(tcb.in_ready_queue.get() == ready.contains(&bits), "{tcb:?}: ready mark without place");
-        ensure!(tcb.in_release_queue.get() == waiting.contains(&bits), "{tcb:?}: release mark without place");
+        ensure!(
+            tcb.in_ready_queue.get() == ready.contains(&bits),
+            "{tcb:?}: ready mark without place"
+        );
+        ensure!(
+            tcb.in_release_queue.get() == waiting.contains(&bits),
+            "{tcb:?}: release mark without place"
+        );
         let runs = kernel.is_schedulable(tcb);
-        ensure!(runs == (ready.contains(&bits) || (tcb == kernel.current && tcb != kernel.idle)), "{tcb:?} is lost: {:?}", tcb.state.get());
-        let replies = matches!(tcb.state.get(), State::BlockedOnReply | State::BlockedOnReceive);
-        ensure!(replies || tcb.reply.get().is_none(), "{tcb:?} has a reply in state {:?}", tcb.state.get());
+        ensure!(
+            runs == (ready.contains(&bits) || (tcb == kernel.current && tcb != kernel.idle)),
+            "{tcb:?} is lost: {:?}",
+            tcb.state.get()
+        );
+        let replies = matches!(
+            tcb.state.get(),
+            State::BlockedOnReply | State::BlockedOnReceive
+        );
+        ensure!(
+            replies || tcb.reply.get().is_none(),
+            "{tcb:?} has a reply in state {:?}",
+            tcb.state.get()
+        );
         if let Some(reply) = tcb.reply.get() {
-            ensure!(reply.tcb.is(tcb), "{tcb:?}: its reply belongs to another thread");
+            ensure!(
+                reply.tcb.is(tcb),
+                "{tcb:?}: its reply belongs to another thread"
+            );
         }
         let called = tcb.state.get() == State::BlockedOnReply;
-        ensure!(!called || tcb.reply.get().is_some(), "{tcb:?} awaits a reply without object");
+        ensure!(
+            !called || tcb.reply.get().is_some(),
+            "{tcb:?} awaits a reply without object"
+        );
         if let Some(sc) = tcb.sc.get() {
-            ensure!(sc.tcb.is(tcb), "{tcb:?}: its context belongs to another thread");
+            ensure!(
+                sc.tcb.is(tcb),
+                "{tcb:?}: its context belongs to another thread"
+            );
         }
         if let Some(notification) = tcb.notification.get() {
-            ensure!(notification.tcb.is(tcb), "{tcb:?}: its notification belongs to another thread");
+            ensure!(
+                notification.tcb.is(tcb),
+                "{tcb:?}: its notification belongs to another thread"
+            );
         }
         if let Some(sc) = tcb.yield_to.get() {
             ensure!(sc.yield_from.is(tcb), "{tcb:?}: broken yield");
         }
         if let Some(vcpu) = tcb.vcpu.get() {
-            ensure!(vcpu.tcb.is(tcb), "{tcb:?}: its vCPU belongs to another thread");
+            ensure!(
+                vcpu.tcb.is(tcb),
+                "{tcb:?}: its vCPU belongs to another thread"
+            );
         }
     }
-    ensure!(!ready.contains(&kernel.current.bits()), "the running thread is ready-queued");
-    ensure!(kernel.current.sc.is(kernel.current_sc), "the current context is not the running thread's");
+    ensure!(
+        !ready.contains(&kernel.current.bits()),
+        "the running thread is ready-queued"
+    );
+    ensure!(
+        kernel.current.sc.is(kernel.current_sc),
+        "the current context is not the running thread's"
+    );
     if let Some(top) = kernel.queues.bitmap.iter().rposition(|&word| word != 0) {
         let top = top * 64 + 63 - kernel.queues.bitmap[top].leading_zeros() as usize;
         let running = usize::from(kernel.current.priority.get());
-        ensure!(kernel.current != kernel.idle, "idle though threads are ready");
-        ensure!(running >= top, "priority {running} runs though {top} is ready");
+        ensure!(
+            kernel.current != kernel.idle,
+            "idle though threads are ready"
+        );
+        ensure!(
+            running >= top,
+            "priority {running} runs though {top} is ready"
+        );
     }
     Ok(())
 }
@@ -263,31 +406,52 @@ fn threads<M: Machine>(kernel: &Kernel<M>, tcbs: &[Ref<Tcb>]) -> Check {
 /// Queues of endpoints and notifications, against the threads' states.
 fn endpoints(found: &Found, tcbs: &[Ref<Tcb>]) -> Check {
     let mut queued: HashMap<u64, (State, u64)> = HashMap::new();
-    let mut walk = |head: Option<Ref<Tcb>>, tail: Option<Ref<Tcb>>, object: u64, allowed: &[State]| -> Check {
-        let (mut at, mut before) = (head, None::<Ref<Tcb>>);
-        while let Some(tcb) = at {
-            let state = tcb.state.get();
-            ensure!(allowed.contains(&state), "{tcb:?} is queued in state {state:?}");
-            ensure!(tcb.blocked_on.get() == object, "{tcb:?} is in a queue it does not wait in");
-            ensure!(queued.insert(tcb.bits(), (state, object)).is_none(), "{tcb:?} is queued twice");
-            ensure!(tcb.queue_prev.get() == before, "{tcb:?}: broken queue");
-            if let Some(before) = before {
-                ensure!(before.state.get() == state, "senders and receivers in one queue");
-                ensure!(before.priority.get() >= tcb.priority.get(), "a queue is not in order of priority");
+    let mut walk =
+        |head: Option<Ref<Tcb>>, tail: Option<Ref<Tcb>>, object: u64, allowed: &[State]| -> Check {
+            let (mut at, mut before) = (head, None::<Ref<Tcb>>);
+            while let Some(tcb) = at {
+                let state = tcb.state.get();
+                ensure!(
+                    allowed.contains(&state),
+                    "{tcb:?} is queued in state {state:?}"
+                );
+                ensure!(
+                    tcb.blocked_on.get() == object,
+                    "{tcb:?} is in a queue it does not wait in"
+                );
+                ensure!(
+                    queued.insert(tcb.bits(), (state, object)).is_none(),
+                    "{tcb:?} is queued twice"
+                );
+                ensure!(tcb.queue_prev.get() == before, "{tcb:?}: broken queue");
+                if let Some(before) = before {
+                    ensure!(
+                        before.state.get() == state,
+                        "senders and receivers in one queue"
+                    );
+                    ensure!(
+                        before.priority.get() >= tcb.priority.get(),
+                        "a queue is not in order of priority"
+                    );
+                }
+                before = at;
+                at = tcb.queue_next.get();
             }
-            before = at;
-            at = tcb.queue_next.get();
-        }
-        ensure!(tail == before, "{object:#x}: wrong tail");
-        Ok(())
-    };
+            ensure!(tail == before, "{object:#x}: wrong tail");
+            Ok(())
+        };
     let all: Vec<Ref<Endpoint>> = found.objects(|cap| match cap {
         Cap::Endpoint { object, .. } => Some(object),
         _ => None,
     });
     for endpoint in all {
         let states = [State::BlockedOnSend, State::BlockedOnReceive];
-        walk(endpoint.head.get(), endpoint.tail.get(), endpoint.bits(), &states)?;
+        walk(
+            endpoint.head.get(),
+            endpoint.tail.get(),
+            endpoint.bits(),
+            &states,
+        )?;
     }
     let all: Vec<Ref<Notification>> = found.objects(|cap| match cap {
         Cap::Notification { object, .. } => Some(object),
@@ -295,20 +459,41 @@ fn endpoints(found: &Found, tcbs: &[Ref<Tcb>]) -> Check {
     });
     for notification in all {
         let states = [State::BlockedOnNotification];
-        walk(notification.head.get(), notification.tail.get(), notification.bits(), &states)?;
-        ensure!(!(notification.is_active() && notification.has_waiters()), "a signalled notification has waiters");
+        walk(
+            notification.head.get(),
+            notification.tail.get(),
+            notification.bits(),
+            &states,
+        )?;
+        ensure!(
+            !(notification.is_active() && notification.has_waiters()),
+            "a signalled notification has waiters"
+        );
         if let Some(tcb) = notification.tcb.get() {
-            ensure!(tcb.notification.is(notification), "{notification:?}: its thread is bound elsewhere");
+            ensure!(
+                tcb.notification.is(notification),
+                "{notification:?}: its thread is bound elsewhere"
+            );
         }
         if let Some(sc) = notification.sc.get() {
-            ensure!(sc.notification.is(notification), "{notification:?}: its context is bound elsewhere");
+            ensure!(
+                sc.notification.is(notification),
+                "{notification:?}: its context is bound elsewhere"
+            );
         }
     }
     for tcb in tcbs {
         let state = tcb.state.get();
-        let waits = matches!(state, State::BlockedOnSend | State::BlockedOnReceive | State::BlockedOnNotification);
+        let waits = matches!(
+            state,
+            State::BlockedOnSend | State::BlockedOnReceive | State::BlockedOnNotification
+        );
         let place = queued.remove(&tcb.bits());
-        ensure!(waits == place.is_some(), "{tcb:?} is in state {state:?}, and queued: {}", place.is_some());
+        ensure!(
+            waits == place.is_some(),
+            "{tcb:?} is in state {state:?}, and queued: {}",
+            place.is_some()
+        );
     }
     ensure!(queued.is_empty(), "a deleted thread is queued");
     Ok(())
@@ -330,37 +515,71 @@ fn contexts<M: Machine>(kernel: &Kernel<M>, found: &Found, tcbs: &[Ref<Tcb>]) ->
     for sc in all {
         refills(kernel, sc)?;
         if let Some(tcb) = sc.tcb.get() {
-            ensure!(known.contains(&tcb.bits()) && tcb.sc.is(sc), "{sc:?}: its thread has another context");
+            ensure!(
+                known.contains(&tcb.bits()) && tcb.sc.is(sc),
+                "{sc:?}: its thread has another context"
+            );
         }
         if let Some(notification) = sc.notification.get() {
-            ensure!(notification.sc.is(sc), "{sc:?}: its notification has another context");
+            ensure!(
+                notification.sc.is(sc),
+                "{sc:?}: its notification has another context"
+            );
         }
         if let Some(tcb) = sc.yield_from.get() {
-            ensure!(known.contains(&tcb.bits()) && tcb.yield_to.is(sc), "{sc:?}: broken yield");
+            ensure!(
+                known.contains(&tcb.bits()) && tcb.yield_to.is(sc),
+                "{sc:?}: broken yield"
+            );
         }
         if let Some(top) = sc.reply.get() {
-            ensure!(top.context() == Some(sc), "{sc:?}: the top of its stack does not know it");
+            ensure!(
+                top.context() == Some(sc),
+                "{sc:?}: the top of its stack does not know it"
+            );
         }
     }
     for &reply in &replies {
         if let Some(sc) = reply.context() {
-            ensure!(sc.reply.is(reply), "{reply:?} is on top of a stack that has another top");
+            ensure!(
+                sc.reply.is(reply),
+                "{reply:?} is on top of a stack that has another top"
+            );
         }
         if let Some(above) = reply.above() {
-            ensure!(live.contains(&above.bits()) && above.prev.is(reply), "{reply:?}: the reply above does not know it");
+            ensure!(
+                live.contains(&above.bits()) && above.prev.is(reply),
+                "{reply:?}: the reply above does not know it"
+            );
         }
         if let Some(below) = reply.prev.get() {
-            ensure!(live.contains(&below.bits()), "{reply:?}: the reply below is deleted");
-            ensure!(below.above() == Some(reply), "{reply:?}: the reply below does not know it");
+            ensure!(
+                live.contains(&below.bits()),
+                "{reply:?}: the reply below is deleted"
+            );
+            ensure!(
+                below.above() == Some(reply),
+                "{reply:?}: the reply below does not know it"
+            );
             ensure!(stacked.insert(below.bits()), "two replies above {below:?}");
         }
-        let on_stack = reply.context().is_some() || reply.above().is_some() || reply.prev.get().is_some();
+        let on_stack =
+            reply.context().is_some() || reply.above().is_some() || reply.prev.get().is_some();
         match reply.tcb.get() {
             Some(tcb) => {
-                ensure!(known.contains(&tcb.bits()), "{reply:?} has a deleted thread");
-                ensure!(tcb.reply.is(reply), "{reply:?}: its thread has another reply");
+                ensure!(
+                    known.contains(&tcb.bits()),
+                    "{reply:?} has a deleted thread"
+                );
+                ensure!(
+                    tcb.reply.is(reply),
+                    "{reply:?}: its thread has another reply"
+                );
                 let called = tcb.state.get() == State::BlockedOnReply;
-                ensure!(!on_stack || called, "{reply:?} is on a stack without caller");
+                ensure!(
+                    !on_stack || called,
+                    "{reply:?} is on a stack without caller"
+                );
             }
             None => ensure!(!on_stack, "{reply:?} is on a stack without thread"),
         }
@@ -373,8 +592,15 @@ fn refills<M: Machine>(kernel: &Kernel<M>, sc: Ref<SchedContext>) -> Check {
         return Ok(());
     }
     let (count, max) = (sc.count.get(), sc.max.get());
-    ensure!(count >= 1 && count <= max, "{sc:?}: {count} refills of {max}");
-    ensure!(sc.total() >= kernel.min_budget(), "{sc:?}: a budget of {}", sc.total());
+    ensure!(
+        count >= 1 && count <= max,
+        "{sc:?}: {count} refills of {max}"
+    );
+    ensure!(
+        sc.total() >= kernel.min_budget(),
+        "{sc:?}: a budget of {}",
+        sc.total()
+    );
     if sc.is_round_robin() {
         ensure!(count == 2, "{sc:?}: round robin with {count} refills");
         return Ok(());
@@ -393,7 +619,17 @@ fn spaces<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
     let mut tables: BTreeSet<(u64, u8)> = BTreeSet::new();
     for &(_, cap) in &found.slots {
         match cap {
-            Cap::Frame { base, size, mapping: Some(Mapping { asid, address, kind }), .. } => {
+            Cap::Frame {
+                base,
+                size,
+                mapping:
+                    Some(Mapping {
+                        asid,
+                        address,
+                        kind,
+                    }),
+                ..
+            } => {
                 frames.insert((base, size, asid, address, kind == SpaceKind::Guest));
             }
             Cap::Table { object, level, .. } => {
@@ -404,26 +640,38 @@ fn spaces<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
     }
     for (number, pool) in kernel.asid_pools.iter().enumerate() {
         let Some(pool) = pool.get() else { continue };
-        let known = found.slots.iter().any(|(_, cap)| matches!(cap, Cap::AsidPool { object, .. } if *object == pool));
+        let known = found
+            .slots
+            .iter()
+            .any(|(_, cap)| matches!(cap, Cap::AsidPool { object, .. } if *object == pool));
         ensure!(known, "ASID pool {number} has no capability");
         for (index, entry) in pool.0.iter().enumerate() {
             let (root, guest) = (entry.get() & !1, entry.get() & 1 != 0);
             if root == 0 {
                 continue;
             }
-            ensure!(tables.contains(&(root, 4)), "ASID {index}: its root is no live table");
+            ensure!(
+                tables.contains(&(root, 4)),
+                "ASID {index}: its root is no live table"
+            );
             let asid = (number * 512 + index) as u16;
             each_entry(Ref::at(root), 4, 0, &mut |value, level, address| {
                 if level > 1 && value & pte::PS == 0 {
                     let table = (value & pte::ADDRESS, level - 1);
-                    ensure!(tables.contains(&table), "ASID {asid} at {address:#x}: a table that no capability names");
+                    ensure!(
+                        tables.contains(&table),
+                        "ASID {asid} at {address:#x}: a table that no capability names"
+                    );
                     return Ok(());
                 }
                 let size = level - 1;
                 let bits = crate::cap::frame_bits(size);
                 let base = value & pte::ADDRESS & !((1 << bits) - 1);
                 let named = frames.contains(&(base, size, asid, address, guest));
-                ensure!(named, "ASID {asid} at {address:#x}: frame {base:#x} outlives its capability's mapping");
+                ensure!(
+                    named,
+                    "ASID {asid} at {address:#x}: frame {base:#x} outlives its capability's mapping"
+                );
                 Ok(())
             })?;
         }
@@ -432,7 +680,12 @@ fn spaces<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
 }
 
 /// Visits every present entry below `table`'s lower half.
-fn each_entry(table: Ref<Page>, level: u8, base: u64, visit: &mut impl FnMut(u64, u8, u64) -> Check) -> Check {
+fn each_entry(
+    table: Ref<Page>,
+    level: u8,
+    base: u64,
+    visit: &mut impl FnMut(u64, u8, u64) -> Check,
+) -> Check {
     let count = if level == 4 { 256 } else { 512 };
     for (n, entry) in table.0.iter().enumerate().take(count) {
         let value = entry.get();
@@ -464,31 +717,48 @@ fn pools<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
         }
         match vcpu.pool.get() {
             Some(pool) => ensure!(all.contains(&pool), "{vcpu:?} has a deleted pool"),
-            None => ensure!(vcpu.root.get().is_none(), "{vcpu:?} has a root without pool"),
+            None => ensure!(
+                vcpu.root.get().is_none(),
+                "{vcpu:?} has a root without pool"
+            ),
         }
     }
     for &pool in &all {
         let mut members = Vec::new();
         let mut at = pool.vcpus.get();
         while let Some(vcpu) = at {
-            ensure!(vcpus.contains(&vcpu) && vcpu.pool.is(pool), "{pool:?} lists a vCPU that is not its own");
-            ensure!(members.len() <= vcpus.len(), "{pool:?}: the vCPUs are a circle");
+            ensure!(
+                vcpus.contains(&vcpu) && vcpu.pool.is(pool),
+                "{pool:?} lists a vCPU that is not its own"
+            );
+            ensure!(
+                members.len() <= vcpus.len(),
+                "{pool:?}: the vCPUs are a circle"
+            );
             members.push(vcpu);
             at = vcpu.pool_next.get();
         }
         let bound = vcpus.iter().filter(|vcpu| vcpu.pool.is(pool)).count();
-        ensure!(bound == members.len(), "{pool:?} does not list all of its vCPUs");
+        ensure!(
+            bound == members.len(),
+            "{pool:?} does not list all of its vCPUs"
+        );
         let granted = match pool.space.get() {
             Some(root) => {
-                let live = kernel.asid_pools.iter().filter_map(|pool| pool.get()).any(|pool| {
-                    pool.0.iter().any(|entry| entry.get() == root.bits() | 1)
-                });
+                let live = kernel
+                    .asid_pools
+                    .iter()
+                    .filter_map(|pool| pool.get())
+                    .any(|pool| pool.0.iter().any(|entry| entry.get() == root.bits() | 1));
                 ensure!(live, "{pool:?} is bound to a space without number");
                 let mut at = crate::object::guest_space::first_pool(root);
                 while let Some(other) = at
                     && other != pool
                 {
-                    ensure!(all.contains(&other), "{pool:?}: its space lists a deleted pool");
+                    ensure!(
+                        all.contains(&other),
+                        "{pool:?}: its space lists a deleted pool"
+                    );
                     at = other.next.get();
                 }
                 ensure!(at == Some(pool), "{pool:?}: its space does not list it");
@@ -523,7 +793,10 @@ fn pool_pages(pool: Ref<ShadowPool>, members: &[Ref<Vcpu>], granted: &[(u64, u64
         for (n, entry) in pool.page(index).0.iter().enumerate() {
             let value = entry.get();
             if value & pte::P == 0 {
-                ensure!(value == 0, "page {index} slot {n}: something in an entry that is not present");
+                ensure!(
+                    value == 0,
+                    "page {index} slot {n}: something in an entry that is not present"
+                );
                 continue;
             }
             let is_root = u64::from(level) == LEVEL_PAE_ROOT;
@@ -531,34 +804,66 @@ fn pool_pages(pool: Ref<ShadowPool>, members: &[Ref<Vcpu>], granted: &[(u64, u64
             ensure!(!is_root || value & 0x1e6 == 0, "a PDPTE with rights bits");
             if is_root || (level > 1 && value & pte::PS == 0) {
                 let child = value & pte::ADDRESS;
-                ensure!(child >= pool.page(0).bits(), "page {index} slot {n} links outside the pool");
+                ensure!(
+                    child >= pool.page(0).bits(),
+                    "page {index} slot {n} links outside the pool"
+                );
                 let child = pool.index_of(child);
-                ensure!(child < pool.usable() && live(child), "page {index} slot {n} links no live page");
+                ensure!(
+                    child < pool.usable() && live(child),
+                    "page {index} slot {n} links no live page"
+                );
                 let down = if is_root { 2 } else { level - 1 };
-                ensure!(pool.state(child).level.get() == down, "page {index} slot {n} skips a level");
+                ensure!(
+                    pool.state(child).level.get() == down,
+                    "page {index} slot {n} skips a level"
+                );
                 *links.entry(child).or_default() += 1;
                 continue;
             }
-            ensure!((1..=3).contains(&level), "page {index} of level {level} has a leaf");
+            ensure!(
+                (1..=3).contains(&level),
+                "page {index} of level {level} has a leaf"
+            );
             let bytes = 1u64 << crate::cap::frame_bits(level - 1);
             let base = value & pte::ADDRESS & !(bytes - 1);
             let write = value & pte::RW != 0;
             let fits = |&(start, end, writable): &(u64, u64, bool)| {
                 start <= base && base + bytes <= end && (writable || !write)
             };
-            ensure!(granted.iter().any(fits), "page {index} slot {n}: leaf {value:#x} is not granted by the space");
-            ensure!(value & (pte::PWT | pte::PCD | pte::G) == 0, "page {index} slot {n}: odd bits in {value:#x}");
+            ensure!(
+                granted.iter().any(fits),
+                "page {index} slot {n}: leaf {value:#x} is not granted by the space"
+            );
+            ensure!(
+                value & (pte::PWT | pte::PCD | pte::G) == 0,
+                "page {index} slot {n}: odd bits in {value:#x}"
+            );
         }
     }
     for index in (0..pool.usable()).filter(|&index| live(index)) {
         let (state, counted) = (pool.state(index), links.get(&index).copied().unwrap_or(0));
-        ensure!(state.links.get() == counted, "page {index}: {} links, {counted} counted", state.links.get());
-        let roots = members.iter().filter(|vcpu| vcpu.root.get() == Some(index)).count();
-        ensure!(usize::from(state.roots.get()) == roots, "page {index}: {} roots, {roots} counted", state.roots.get());
+        ensure!(
+            state.links.get() == counted,
+            "page {index}: {} links, {counted} counted",
+            state.links.get()
+        );
+        let roots = members
+            .iter()
+            .filter(|vcpu| vcpu.root.get() == Some(index))
+            .count();
+        ensure!(
+            usize::from(state.roots.get()) == roots,
+            "page {index}: {} roots, {roots} counted",
+            state.roots.get()
+        );
     }
     for vcpu in members {
         if let Some(root) = vcpu.root.get() {
-            ensure!(root < pool.usable() && live(root), "{vcpu:?}: its root {root} is stale");
+            ensure!(
+                root < pool.usable() && live(root),
+                "{vcpu:?}: its root {root} is stale"
+            );
         }
     }
     Ok(())

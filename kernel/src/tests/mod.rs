@@ -1,7 +1,6 @@
 //! Tests of the whole logic on the host: a machine that only records, a booted root task, system calls made by setting
 //! registers. Every test ends with a look at the kernel's invariants.
 
-mod capabilities;
 mod derivation;
 mod errors;
 mod exits;
@@ -11,5 +10,6 @@ mod ipc;
 mod random;
 mod scheduling;
 mod shadow;
+mod untyped;
 mod vcpu;
 mod world;

@@ -1,1 +1,582 @@
-//! To be written.
+//! A hostile vmm-server against the VCPU: whatever it writes, the guest runs within I4 to I6 or exits.
+
+use super::shadow::Guest;
+use super::world::{Answer, Thread};
+use crate::machine::Next;
+use crate::object::tcb::State;
+use exit_abi::{ExitClass, Register};
+use sel4_abi::label::{self, LEVEL_PAE_ROOT};
+use sel4_abi::{Error, object};
+use words::svm::{event, exit, intercept1, intercept2, vintr, vmcb};
+use words::x86::{cr0, cr4, efer, vector};
+
+/// A guest whose vCPU thread is bound, and a server that waits for its exits; the server has the lower priority number
+/// of the two that matter: it is answered and asked by the test.
+pub struct Machine {
+    pub guest: Guest,
+    pub vmm: Thread,
+    pub endpoint: u64,
+    pub thread: Thread,
+}
+
+impl Machine {
+    pub fn new(guest: Guest) -> Self {
+        let mut guest = guest;
+        let w = &mut guest.world;
+        let endpoint = w.make(object::ENDPOINT, 0);
+        let vmm = w.thread(200, true);
+        let thread = w.thread(100, true);
+        w.set_handler(thread, endpoint);
+        w.call(guest.vcpu, label::VCPU_BIND_TCB, &[], &[thread.cap])
+            .ok();
+        Self {
+            guest,
+            vmm,
+            endpoint,
+            thread,
+        }
+    }
+
+    /// The root task sleeps, the server waits, the vCPU runs: what the kernel wants to run then.
+    pub fn start(&mut self) -> Next {
+        let gate = self.guest.world.gate();
+        let w = &mut self.guest.world;
+        w.resume(self.vmm);
+        w.call(self.guest.vcpu, label::VCPU_RUN, &[], &[]).ok();
+        w.wait(gate);
+        w.expect_running(self.vmm);
+        w.recv(self.endpoint, self.vmm.reply)
+    }
+    /// The guest exits with `code`; what runs next.
+    pub fn exit(&mut self, code: u64) -> Next {
+        self.guest
+            .world
+            .vcpu(self.guest.vcpu)
+            .write(vmcb::EXITCODE, code);
+        if !self.guest.world.kernel.handle_guest_exit() {
+            return self.guest.world.settle();
+        }
+        self.guest.world.settle()
+    }
+    /// The server answers the exit and waits for the next one.
+    pub fn answer(&mut self, words: &[u64]) -> Next {
+        self.guest
+            .world
+            .reply_recv(self.endpoint, self.vmm.reply, 0, words)
+    }
+    /// The server has this exit in its hands.
+    #[track_caller]
+    pub fn expect_exit(&self, class: ExitClass) -> Vec<u64> {
+        self.guest.world.expect_running(self.vmm);
+        let message = self.guest.world.received(self.vmm.tcb);
+        assert_eq!(message.label, class as u64);
+        message.words
+    }
+    pub fn read(&self, offset: usize) -> u64 {
+        self.guest.world.vcpu(self.guest.vcpu).read(offset)
+    }
+    pub fn write(&self, offset: usize, value: u64) {
+        self.guest.world.vcpu(self.guest.vcpu).write(offset, value);
+    }
+    /// Writes registers from the root task.
+    pub fn set(&mut self, registers: &[(Register, u64)]) -> Answer {
+        let mut sorted = registers.to_vec();
+        sorted.sort_by_key(|(register, _)| *register as u8);
+        let mut words = vec![sorted.iter().map(|(register, _)| register.bit()).sum()];
+        words.extend(sorted.iter().map(|(_, value)| value));
+        self.guest
+            .world
+            .call(self.guest.vcpu, label::VCPU_WRITE_REGISTERS, &words, &[])
+    }
+}
+
+/// A guest in real mode with a PAE root, ready to run.
+pub fn real_mode() -> Machine {
+    let mut guest = Guest::new();
+    guest.pae_root();
+    guest.set_root(8).ok();
+    Machine::new(guest)
+}
+
+/// A guest in long mode with a four-level root, ready to run.
+pub fn long_mode() -> Machine {
+    let mut guest = Guest::new();
+    guest.chain();
+    let mut machine = Machine::new(guest);
+    machine
+        .set(&[
+            (Register::Efer, efer::LME | efer::LMA),
+            (Register::Cr0, cr0::PE | cr0::PG),
+            (Register::Cr4, cr4::PAE),
+            (Register::Cs, 0xa9b << 16 | 8),
+        ])
+        .ok();
+    machine.guest.set_root(0).ok();
+    machine
+}
+
+#[test]
+fn a_vcpu_with_a_fitting_root_runs() {
+    for make in [real_mode, long_mode] {
+        let mut machine = make();
+        let next = machine.start();
+        let vcpu = machine.guest.world.vcpu(machine.guest.vcpu);
+        assert!(
+            matches!(next, Next::Guest { vmcb, .. } if vmcb == vcpu.hpa()),
+            "{next:?}"
+        );
+        machine.guest.world.check();
+    }
+}
+
+#[test]
+fn a_vcpu_without_root_exits_with_no_root_and_runs_once_it_has_one() {
+    let mut machine = Machine::new(Guest::new());
+    machine.start();
+    let words = machine.expect_exit(ExitClass::NoRoot);
+    assert_eq!(words.len(), 4);
+    assert_eq!(words[1], 0xfff0);
+    let next = machine.answer(&[]);
+    assert!(matches!(next, Next::User { .. }));
+    machine.expect_exit(ExitClass::NoRoot);
+    machine.guest.world.check();
+}
+
+#[test]
+fn changing_long_mode_drops_the_root_and_a_root_of_the_other_format_is_none() {
+    let mut machine = real_mode();
+    machine.set(&[(Register::Efer, efer::LMA | efer::LME)]).ok();
+    assert_eq!(
+        machine.guest.world.vcpu(machine.guest.vcpu).root.get(),
+        None
+    );
+    // A PAE root for a long-mode guest does not count.
+    machine.guest.set_root(8).ok();
+    machine.start();
+    machine.expect_exit(ExitClass::NoRoot);
+    let mut machine = long_mode();
+    machine.set(&[(Register::Efer, efer::LME)]).ok();
+    machine.guest.set_root(0).ok();
+    machine.start();
+    machine.expect_exit(ExitClass::NoRoot);
+}
+
+#[test]
+fn bits_of_efer_that_do_not_change_the_format_keep_the_root() {
+    let mut machine = long_mode();
+    machine
+        .set(&[(
+            Register::Efer,
+            efer::LMA | efer::LME | efer::SCE | efer::NXE,
+        )])
+        .ok();
+    assert_eq!(
+        machine.guest.world.vcpu(machine.guest.vcpu).root.get(),
+        Some(0)
+    );
+}
+
+#[test]
+fn the_real_control_registers_are_the_kernels_for_every_combination_of_guest_bits() {
+    const CR0: [u64; 11] = [
+        cr0::PE,
+        cr0::MP,
+        cr0::EM,
+        cr0::TS,
+        cr0::ET,
+        cr0::NE,
+        cr0::WP,
+        cr0::AM,
+        cr0::NW,
+        cr0::CD,
+        cr0::PG,
+    ];
+    let cr4: Vec<u64> = (0..24).map(|n| 1 << n).collect();
+    let subset = |bits: &[u64], choice: usize| {
+        bits.iter()
+            .enumerate()
+            .filter(|(n, _)| choice >> n & 1 != 0)
+            .map(|(_, bit)| bit)
+            .sum::<u64>()
+    };
+    let step = |machine: &mut Machine, cr0v: u64, cr4v: u64, eferv: u64| {
+        let vcpu = machine.guest.world.vcpu(machine.guest.vcpu);
+        vcpu.cr0.set(cr0v);
+        vcpu.cr4.set(cr4v);
+        vcpu.efer.set(eferv);
+        assert!(machine.guest.world.kernel.vcpu_prepare(vcpu).is_some());
+        let (cr0r, cr4r, eferr) = (
+            machine.read(vmcb::CR0),
+            machine.read(vmcb::CR4),
+            machine.read(vmcb::EFER),
+        );
+        let long = eferv & efer::LMA != 0;
+        assert_eq!(
+            cr0r & (cr0::PG | cr0::WP | cr0::CD | cr0::NW),
+            cr0::PG | cr0::WP,
+            "CR0 {cr0v:#x}"
+        );
+        assert_eq!(cr0r & !cr0::DEFINED, 0);
+        assert_eq!((cr0r ^ cr0v) & cr0::PE, 0);
+        assert_eq!(
+            cr4r & (cr4::PAE | cr4::LA57 | cr4::PCIDE | cr4::PGE | cr4::PKE),
+            cr4::PAE,
+            "CR4 {cr4v:#x}"
+        );
+        assert_eq!(
+            cr4r & !machine.guest.world.kernel.machine.svm.cr4_allowed,
+            0,
+            "CR4 {cr4v:#x}"
+        );
+        if cr0v & cr0::PG == 0 {
+            assert_eq!(cr4r & (cr4::SMEP | cr4::SMAP), 0);
+        }
+        assert_eq!(eferr & (efer::NXE | efer::SVME), efer::NXE | efer::SVME);
+        let mode = if long { efer::LMA | efer::LME } else { 0 };
+        assert_eq!(eferr & (efer::LMA | efer::LME), mode);
+        assert_eq!(
+            eferr & !(efer::NXE | efer::SVME | efer::LMA | efer::LME | efer::SCE),
+            0
+        );
+    };
+    let some = if cfg!(debug_assertions) { 97 } else { 1 };
+    for (make, mode) in [(real_mode as fn() -> Machine, 0), (long_mode, efer::LMA)] {
+        let mut machine = make();
+        machine.start();
+        for choice in 0..1 << CR0.len() {
+            let cr0v = subset(&CR0, choice);
+            for eferv in [0, efer::LME, efer::NXE | efer::SCE, !efer::LMA] {
+                step(&mut machine, cr0v, !0, eferv | mode);
+                step(&mut machine, cr0v, 0, eferv | mode);
+            }
+        }
+        for choice in (0..1 << cr4.len()).step_by(32 * some) {
+            let cr4v = subset(&cr4, choice) | choice as u64 >> 5 & 31;
+            for cr0v in [0, cr0::PE, cr0::PE | cr0::PG, u64::MAX] {
+                step(&mut machine, cr0v, cr4v, mode);
+            }
+        }
+    }
+}
+
+#[test]
+fn no_register_write_clears_an_intercept() {
+    let mut machine = real_mode();
+    for bit in 0..Register::COUNT {
+        let words = [1 << bit, u64::MAX];
+        machine
+            .guest
+            .world
+            .call(machine.guest.vcpu, label::VCPU_WRITE_REGISTERS, &words, &[]);
+    }
+    machine
+        .set(&[(Register::Efer, 0), (Register::Window, 0)])
+        .ok();
+    machine.guest.set_root(8).ok();
+    machine.start();
+    assert_eq!(machine.read(vmcb::CR_READ) as u32, 0x19_0019);
+    assert_eq!(
+        machine.read(vmcb::CR_READ) >> 32,
+        0xffff_ffff,
+        "debug registers"
+    );
+    let exceptions = machine.read(vmcb::EXCEPTIONS) as u32;
+    for number in [vector::PF, vector::AC, vector::DB, vector::MC] {
+        assert_ne!(exceptions & 1 << number, 0, "exception {number}");
+    }
+    let first = (machine.read(vmcb::EXCEPTIONS) >> 32) as u32;
+    let needed = intercept1::INTR
+        | intercept1::NMI
+        | intercept1::SMI
+        | intercept1::INIT
+        | intercept1::RDPMC
+        | intercept1::RSM
+        | intercept1::INVD
+        | intercept1::INVLPG
+        | intercept1::INVLPGA
+        | intercept1::IOIO_PROT
+        | intercept1::MSR_PROT
+        | intercept1::TASK_SWITCH
+        | intercept1::SHUTDOWN;
+    assert_eq!(first & needed, needed);
+    let second = machine.read(vmcb::INTERCEPT2) as u32;
+    let needed = intercept2::VMRUN
+        | intercept2::VMMCALL
+        | intercept2::VMLOAD
+        | intercept2::VMSAVE
+        | intercept2::STGI
+        | intercept2::CLGI
+        | intercept2::SKINIT
+        | intercept2::WBINVD
+        | intercept2::MONITOR
+        | intercept2::MWAIT
+        | intercept2::XSETBV;
+    assert_eq!(second & needed, needed);
+    assert_eq!(machine.read(vmcb::IOPM_BASE), 0x1_0000);
+    assert_eq!(machine.read(vmcb::MSRPM_BASE), 0x1_4000);
+    assert_eq!(machine.read(vmcb::NP_CONTROL), 0);
+    assert_ne!(machine.read(vmcb::V_INTR) & vintr::INTR_MASKING, 0);
+    assert_eq!(
+        machine.read(vmcb::V_INTR) & !(vintr::INTR_MASKING | 15),
+        0,
+        "no virtual interrupt, no AVIC"
+    );
+    assert_eq!(machine.read(0xb8), 0, "no virtualised branch records");
+}
+
+#[test]
+fn an_event_no_processor_takes_makes_the_vcpu_exit_as_invalid() {
+    let software = event::VALID | event::TYPE_SOFT | 0x80;
+    let mut machine = real_mode();
+    let bit = u64::from(Register::Event as u8);
+    for word in [
+        software,
+        event::exception(2),
+        event::exception(31),
+        event::VALID | 7 << 8,
+    ] {
+        assert_eq!(
+            machine.set(&[(Register::Event, word)]),
+            Answer::error(Error::RangeError, &[bit, bit])
+        );
+    }
+    machine.start();
+    for word in [software, event::exception(31)] {
+        machine.exit(exit::CPUID);
+        machine.expect_exit(ExitClass::Cpuid);
+        machine.answer(&[Register::Event.bit(), word]);
+        machine.expect_exit(ExitClass::Invalid);
+        assert!(matches!(machine.answer(&[]), Next::Guest { .. }));
+    }
+    // So do a mask with an unknown register and one that promises more values than there are.
+    for words in [
+        &[1 << 63][..],
+        &[Register::Rip.bit() | Register::Rax.bit(), 1][..],
+    ] {
+        machine.exit(exit::CPUID);
+        machine.expect_exit(ExitClass::Cpuid);
+        machine.answer(words);
+        machine.expect_exit(ExitClass::Invalid);
+        machine.answer(&[]);
+    }
+    machine.exit(exit::CPUID);
+    let next = machine.answer(&[Register::Event.bit(), event::exception_with_code(13, 4)]);
+    assert!(matches!(next, Next::Guest { .. }));
+    assert_eq!(
+        machine.read(vmcb::EVENTINJ),
+        event::exception_with_code(13, 4)
+    );
+    machine.guest.world.check();
+}
+
+#[test]
+fn a_state_the_processor_refuses_is_an_invalid_exit() {
+    let mut machine = real_mode();
+    machine.start();
+    machine.exit(u64::MAX);
+    let words = machine.expect_exit(ExitClass::Invalid);
+    assert_eq!(words[0] & 0xffff_ffff, 0xffff_ffff);
+}
+
+#[test]
+fn a_root_that_is_not_the_installed_one_stops_the_vm() {
+    let mut machine = real_mode();
+    machine.start();
+    machine.write(vmcb::CR3, 0x1234_5000);
+    machine.exit(exit::HLT);
+    let words = machine.expect_exit(ExitClass::FormatBroken);
+    assert_eq!(words[1..3], [0x1234_5000, 8]);
+}
+
+#[test]
+fn a_flush_gives_a_fresh_tag_and_running_out_of_tags_flushes_everything() {
+    let mut machine = real_mode();
+    machine.guest.world.kernel.machine.svm.asids = 4;
+    machine.start();
+    let tag = |machine: &Machine| machine.read(vmcb::ASID) as u32;
+    let control = |machine: &Machine| machine.read(vmcb::ASID) >> 32 & 0xff;
+    assert_eq!((tag(&machine), control(&machine)), (1, 0));
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        let vcpu = machine.guest.world.vcpu(machine.guest.vcpu);
+        vcpu.flush.set(true);
+        machine.exit(exit::INTR);
+        seen.push((tag(&machine), control(&machine)));
+        // Without a reason the tag stays, and nothing is flushed.
+        machine.exit(exit::INTR);
+        assert_eq!(
+            (tag(&machine), control(&machine)),
+            (seen.last().expect("just pushed").0, 0)
+        );
+    }
+    assert_eq!(
+        seen,
+        [(2, 0), (3, 0), (1, 1), (2, 0), (3, 0), (1, 1), (2, 0)]
+    );
+}
+
+#[test]
+fn a_whole_flush_that_vmrun_did_not_get_to_is_done_by_the_next_one() {
+    let mut machine = real_mode();
+    machine.guest.world.kernel.machine.svm.asids = 2;
+    machine.start();
+    machine.guest.world.vcpu(machine.guest.vcpu).flush.set(true);
+    machine.exit(exit::INTR);
+    assert_eq!(machine.read(vmcb::ASID) >> 32 & 0xff, 1);
+    machine.exit(u64::MAX);
+    machine.expect_exit(ExitClass::Invalid);
+    machine.answer(&[]);
+    assert_eq!(machine.read(vmcb::ASID) >> 32 & 0xff, 1, "still due");
+    machine.exit(exit::INTR);
+    assert_eq!(machine.read(vmcb::ASID) >> 32 & 0xff, 0);
+}
+
+#[test]
+fn one_address_is_invalidated_under_the_present_tag_unless_a_fresh_one_is_due() {
+    let mut machine = real_mode();
+    let invalidate =
+        |machine: &mut Machine| machine.guest.ask(label::POOL_INVALIDATE, &[1, 0x7000]).ok();
+    invalidate(&mut machine);
+    assert!(
+        machine.guest.world.kernel.machine.invlpga.is_empty(),
+        "never ran: nothing to invalidate"
+    );
+    let vcpu = machine.guest.world.vcpu(machine.guest.vcpu);
+    assert!(machine.guest.world.kernel.vcpu_prepare(vcpu).is_some());
+    invalidate(&mut machine);
+    assert_eq!(machine.guest.world.kernel.machine.invlpga, [(0x7000, 1)]);
+    machine.guest.ask(label::POOL_INVALIDATE, &[0]).ok();
+    invalidate(&mut machine);
+    assert_eq!(machine.guest.world.kernel.machine.invlpga.len(), 1);
+    assert_eq!(
+        machine.guest.ask(label::POOL_INVALIDATE, &[2]),
+        Answer::error(Error::InvalidArgument, &[0])
+    );
+    assert_eq!(
+        machine.guest.ask(label::POOL_INVALIDATE, &[1]),
+        Answer::error(Error::TruncatedMessage, &[])
+    );
+}
+
+#[test]
+fn an_interrupted_event_is_injected_again_by_the_kernel() {
+    let mut machine = real_mode();
+    machine.start();
+    machine.write(vmcb::EXITINTINFO, event::interrupt(0x21));
+    let next = machine.exit(exit::INTR);
+    assert!(matches!(next, Next::Guest { .. }));
+    assert_eq!(machine.read(vmcb::EVENTINJ), event::interrupt(0x21));
+    // With an exit for the server the word goes there instead.
+    machine.exit(exit::EXCEPTION + 14);
+    let words = machine.expect_exit(ExitClass::Paging);
+    assert_eq!(words[3], event::interrupt(0x21));
+    assert_eq!(machine.read(vmcb::EVENTINJ), 0);
+}
+
+#[test]
+fn the_first_fpu_instruction_of_a_guest_switches_the_state_and_a_guests_own_ts_is_its_own() {
+    let mut machine = real_mode();
+    machine.start();
+    assert_ne!(machine.read(vmcb::CR0) & cr0::TS, 0);
+    let next = machine.exit(exit::EXCEPTION + u64::from(vector::NM));
+    assert!(matches!(next, Next::Guest { .. }));
+    assert_eq!(machine.read(vmcb::CR0) & cr0::TS, 0);
+    assert_eq!(machine.read(vmcb::EXCEPTIONS) as u32 & 1 << vector::NM, 0);
+    machine.exit(exit::CPUID);
+    machine.answer(&[Register::Cr0.bit(), cr0::TS]);
+    assert_ne!(machine.read(vmcb::CR0) & cr0::TS, 0);
+    machine.exit(exit::EXCEPTION + u64::from(vector::NM));
+    assert_eq!(machine.read(vmcb::EVENTINJ), event::exception(vector::NM));
+}
+
+#[test]
+fn rights_of_a_vcpu_capability_are_kept_apart() {
+    let mut machine = real_mode();
+    let w = &mut machine.guest.world;
+    let [run, read, paging] = [1, 2, 4].map(|rights| w.copy(machine.guest.vcpu, rights));
+    let refused = Answer::error(Error::InvalidCapability, &[0]);
+    for cap in [read, paging] {
+        assert_eq!(
+            w.call(cap, label::VCPU_WRITE_REGISTERS, &[1, 2], &[]),
+            refused
+        );
+        assert_eq!(w.call(cap, label::VCPU_RUN, &[], &[]), refused);
+        assert_eq!(w.call(cap, label::VCPU_REQUEST_WINDOW, &[], &[]), refused);
+        assert_eq!(
+            w.call(cap, label::VCPU_BIND_TCB, &[], &[machine.thread.cap]),
+            refused
+        );
+    }
+    for cap in [run, paging] {
+        assert_eq!(w.call(cap, label::VCPU_READ_REGISTERS, &[1], &[]), refused);
+        assert_eq!(w.call(cap, label::VCPU_READ_COUNTERS, &[], &[]), refused);
+    }
+    assert_eq!(
+        w.call(run, label::VCPU_FETCH_INSTRUCTION, &[], &[]),
+        refused
+    );
+    w.call(paging, label::VCPU_FETCH_INSTRUCTION, &[], &[]).ok();
+    w.call(run, label::VCPU_WRITE_REGISTERS, &[1, 2], &[]).ok();
+    assert_eq!(
+        w.call(read, label::VCPU_READ_REGISTERS, &[1], &[]).ok(),
+        [2]
+    );
+}
+
+#[test]
+fn every_register_reads_back_what_was_written_as_far_as_a_guest_may_have_it() {
+    let mut machine = long_mode();
+    for bit in 0..Register::COUNT {
+        let value = match bit {
+            25 => event::interrupt(0x55),
+            _ => 0x35,
+        };
+        machine
+            .guest
+            .world
+            .call(
+                machine.guest.vcpu,
+                label::VCPU_WRITE_REGISTERS,
+                &[1 << bit, value],
+                &[],
+            )
+            .ok();
+        let read = machine
+            .guest
+            .world
+            .call(
+                machine.guest.vcpu,
+                label::VCPU_READ_REGISTERS,
+                &[1 << bit],
+                &[],
+            )
+            .ok();
+        let expected = match bit {
+            17 => value & 0x3f_7fd5 | 2,
+            18 => value & cr0::DEFINED,
+            // The event of the last exit, not the one to come.
+            25 => 0,
+            26 | 28 => 1,
+            52 => 1,
+            61 => 5,
+            _ => value,
+        };
+        assert_eq!(read, [expected], "register {bit}");
+    }
+}
+
+#[test]
+fn deleting_a_vcpu_stops_its_thread() {
+    let mut machine = real_mode();
+    let w = &mut machine.guest.world;
+    w.call(machine.guest.vcpu, label::VCPU_RUN, &[], &[]).ok();
+    assert_eq!(w.state(machine.thread), State::Restart);
+    w.delete(machine.guest.vcpu);
+    assert_eq!(w.state(machine.thread), State::Inactive);
+    assert_eq!(machine.guest.ask(label::POOL_INFO, &[]).ok()[2], u64::MAX);
+    machine
+        .guest
+        .ask(label::POOL_RESET, &[8, LEVEL_PAE_ROOT, 4, 5, 6, 7])
+        .ok();
+    machine.guest.world.check();
+}

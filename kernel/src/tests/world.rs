@@ -76,7 +76,10 @@ pub struct Answer {
 impl Answer {
     /// An error with its words.
     pub fn error(error: Error, words: &[u64]) -> Self {
-        Self { label: error as u64, words: words.to_vec() }
+        Self {
+            label: error as u64,
+            words: words.to_vec(),
+        }
     }
     /// Panics unless the call succeeded.
     #[track_caller]
@@ -146,18 +149,39 @@ impl World {
         }
         let map = memory_map();
         let params = BootParams {
-            memory: &[Region { start: 0x10_0000, end: MEMORY }],
-            module: Region { start: MODULE, end: MODULE + elf.len() as u64 },
-            kernel_devices: &[Region { start: 0xfec0_0000, end: 0xfec0_1000 }],
+            memory: &[Region {
+                start: 0x10_0000,
+                end: MEMORY,
+            }],
+            module: Region {
+                start: MODULE,
+                end: MODULE + elf.len() as u64,
+            },
+            kernel_devices: &[Region {
+                start: 0xfec0_0000,
+                end: 0xfec0_1000,
+            }],
             kernel_pml4: Hpa::new(KERNEL_PML4),
             rsdp: Some(&[7; 36]),
             memory_map: &map,
         };
         let mut kernel = Kernel::boot(machine, &params).expect("the test system boots");
-        assert!(matches!(kernel.next(), Next::User { .. }));
-        let Cap::CNode { object: root_cnode, .. } = kernel.current.slots[0].cap() else { panic!("no root CNode") };
-        let mut world =
-            Self { kernel, next_slot: 0, memory: 0, spare: 0, untyped: 0..0, root_cnode, window };
+        assert!(matches!(kernel.decide(), Next::User { .. }));
+        let Cap::CNode {
+            object: root_cnode, ..
+        } = kernel.current.slots[0].cap()
+        else {
+            panic!("no root CNode")
+        };
+        let mut world = Self {
+            kernel,
+            next_slot: 0,
+            memory: 0,
+            spare: 0,
+            untyped: 0..0,
+            root_cnode,
+            window,
+        };
         world.next_slot = world.boot_info(offset_of!(BootInfo, empty)) + 16;
         let region = offset_of!(BootInfo, untyped);
         world.untyped = world.boot_info(region)..world.boot_info(region + 8);
@@ -165,7 +189,11 @@ impl World {
             .untyped
             .clone()
             .filter_map(|slot| match world.cap(slot) {
-                Cap::Untyped { bits, device: false, .. } => Some((bits, slot)),
+                Cap::Untyped {
+                    bits,
+                    device: false,
+                    ..
+                } => Some((bits, slot)),
                 _ => None,
             })
             .collect();
@@ -177,7 +205,9 @@ impl World {
 
     /// A word of the boot information.
     pub fn boot_info(&self, offset: usize) -> u64 {
-        let Cap::Frame { base, .. } = self.cap(fixed::BOOT_INFO_FRAME) else { panic!("no boot information") };
+        let Cap::Frame { base, .. } = self.cap(fixed::BOOT_INFO_FRAME) else {
+            panic!("no boot information")
+        };
         let word: Ref<Cell<u64>> = Ref::at(base + offset as u64);
         word.get()
     }
@@ -229,8 +259,17 @@ impl World {
     pub fn received(&self, tcb: Ref<Tcb>) -> Answer {
         let info = MessageInfo::from_word(tcb.context.rsi.get());
         let buffer = self.kernel.ipc_buffer(tcb, true);
-        let word = |n: usize| if n < 4 { tcb.mr(n) } else { buffer.map_or(0, |buffer| buffer.msg[n].get()) };
-        Answer { label: info.label(), words: (0..info.length()).map(word).collect() }
+        let word = |n: usize| {
+            if n < 4 {
+                tcb.mr(n)
+            } else {
+                buffer.map_or(0, |buffer| buffer.msg[n].get())
+            }
+        };
+        Answer {
+            label: info.label(),
+            words: (0..info.length()).map(word).collect(),
+        }
     }
 
     /// SYSCALL by the running thread, then whatever the kernel runs next.
@@ -249,7 +288,7 @@ impl World {
             if core::mem::take(&mut self.kernel.machine.pending) {
                 self.kernel.handle_interrupt(crate::syscall::TIMER_VECTOR);
             }
-            let next = self.kernel.next();
+            let next = self.kernel.decide();
             let context = &self.current().context;
             if !matches!(next, Next::User { .. }) || context.rip.get() != SYSCALL_AT {
                 return next;
@@ -265,7 +304,11 @@ impl World {
     pub fn call(&mut self, cap: u64, label: u64, words: &[u64], caps: &[u64]) -> Answer {
         let caller = self.current();
         self.start_call(cap, label, words, caps);
-        assert_eq!(self.current(), caller, "the caller does not run after its call");
+        assert_eq!(
+            self.current(),
+            caller,
+            "the caller does not run after its call"
+        );
         self.received(caller)
     }
     /// Call by the running thread, whoever runs afterwards.
@@ -311,7 +354,13 @@ impl World {
     #[track_caller]
     pub fn retype(&mut self, untyped: u64, ty: u64, bits: u64) -> u64 {
         let slot = self.empty();
-        self.call(untyped, label::UNTYPED_RETYPE, &[ty, bits, 0, 0, slot, 1], &[fixed::CNODE]).ok();
+        self.call(
+            untyped,
+            label::UNTYPED_RETYPE,
+            &[ty, bits, 0, 0, slot, 1],
+            &[fixed::CNODE],
+        )
+        .ok();
         slot
     }
     /// A new object.
@@ -336,13 +385,25 @@ impl World {
     /// A copy with rights.
     pub fn copy(&mut self, source: u64, rights: u64) -> u64 {
         let slot = self.empty();
-        self.cnode(label::CNODE_COPY, slot, &[source, 64, rights], &[fixed::CNODE]).ok();
+        self.cnode(
+            label::CNODE_COPY,
+            slot,
+            &[source, 64, rights],
+            &[fixed::CNODE],
+        )
+        .ok();
         slot
     }
     /// A badged copy.
     pub fn mint(&mut self, source: u64, rights: u64, badge: u64) -> u64 {
         let slot = self.empty();
-        self.cnode(label::CNODE_MINT, slot, &[source, 64, rights, badge], &[fixed::CNODE]).ok();
+        self.cnode(
+            label::CNODE_MINT,
+            slot,
+            &[source, 64, rights, badge],
+            &[fixed::CNODE],
+        )
+        .ok();
         slot
     }
 
@@ -354,22 +415,38 @@ impl World {
         let reply = self.make(object::REPLY, 0);
         let spaces = [fixed::CNODE, fixed::VSPACE, frame];
         let guard = 64 - sel4_abi::boot_info::ROOT_CNODE_BITS;
-        self.call(cap, label::TCB_CONFIGURE, &[guard, 0, 0x10_0000], &spaces).ok();
-        self.call(cap, label::TCB_SET_PRIORITY, &[priority], &[fixed::TCB]).ok();
-        self.call(cap, label::TCB_SET_MC_PRIORITY, &[255], &[fixed::TCB]).ok();
+        self.call(cap, label::TCB_CONFIGURE, &[guard, 0, 0x10_0000], &spaces)
+            .ok();
+        self.call(cap, label::TCB_SET_PRIORITY, &[priority], &[fixed::TCB])
+            .ok();
+        self.call(cap, label::TCB_SET_MC_PRIORITY, &[255], &[fixed::TCB])
+            .ok();
         if active {
             self.configure(sc, 5000, 5000, 0, 0);
             self.call(sc, label::SCHED_CONTEXT_BIND, &[], &[cap]).ok();
         }
-        let Cap::Tcb { object: tcb } = self.cap(cap) else { panic!("no TCB") };
+        let Cap::Tcb { object: tcb } = self.cap(cap) else {
+            panic!("no TCB")
+        };
         tcb.context.rip.set(SYSCALL_AT + 2);
-        Thread { cap, tcb, sc, reply }
+        Thread {
+            cap,
+            tcb,
+            sc,
+            reply,
+        }
     }
     /// Sets a context's parameters.
     #[track_caller]
     pub fn configure(&mut self, sc: u64, budget: u64, period: u64, extra: u64, badge: u64) {
         let words = [budget, period, extra, badge, 0];
-        self.call(fixed::FIRST_FREE, label::SCHED_CONTROL_CONFIGURE_FLAGS, &words, &[sc]).ok();
+        self.call(
+            fixed::FIRST_FREE,
+            label::SCHED_CONTROL_CONFIGURE_FLAGS,
+            &words,
+            &[sc],
+        )
+        .ok();
     }
     /// Starts a thread.
     pub fn resume(&mut self, thread: Thread) {
@@ -379,20 +456,29 @@ impl World {
     pub fn set_handler(&mut self, thread: Thread, endpoint: u64) {
         let guard = 64 - sel4_abi::boot_info::ROOT_CNODE_BITS;
         let caps = [endpoint, fixed::CNODE, fixed::VSPACE];
-        self.call(thread.cap, label::TCB_SET_SPACE, &[guard, 0], &caps).ok();
+        self.call(thread.cap, label::TCB_SET_SPACE, &[guard, 0], &caps)
+            .ok();
     }
     /// A notification that interrupt 0 signals, so that the test can wake whoever waits for it.
     pub fn gate(&mut self) -> u64 {
         let gate = self.make(object::NOTIFICATION, 0);
         let handler = self.empty();
         let words = [handler, 64, 0, 0, 0, 0, 0];
-        self.call(fixed::IRQ_CONTROL, label::X86_IRQ_ISSUE_IRQ_HANDLER_IOAPIC, &words, &[fixed::CNODE]).ok();
-        self.call(handler, label::IRQ_SET_HANDLER, &[], &[gate]).ok();
+        self.call(
+            fixed::IRQ_CONTROL,
+            label::X86_IRQ_ISSUE_IRQ_HANDLER_IOAPIC,
+            &words,
+            &[fixed::CNODE],
+        )
+        .ok();
+        self.call(handler, label::IRQ_SET_HANDLER, &[], &[gate])
+            .ok();
         gate
     }
     /// Interrupt 0.
     pub fn interrupt(&mut self) -> Next {
-        self.kernel.handle_interrupt(crate::syscall::USER_VECTOR_BASE);
+        self.kernel
+            .handle_interrupt(crate::syscall::USER_VECTOR_BASE);
         self.settle()
     }
     /// Time passes, and the timer fires if it was set to before that.
@@ -404,17 +490,23 @@ impl World {
 
     /// The object of a scheduling context capability.
     pub fn sched_context(&self, slot: u64) -> Ref<SchedContext> {
-        let Cap::SchedContext { object, .. } = self.cap(slot) else { panic!("no scheduling context in {slot}") };
+        let Cap::SchedContext { object, .. } = self.cap(slot) else {
+            panic!("no scheduling context in {slot}")
+        };
         object
     }
     /// The object of a VCPU capability.
     pub fn vcpu(&self, slot: u64) -> Ref<Vcpu> {
-        let Cap::Vcpu { object, .. } = self.cap(slot) else { panic!("no VCPU in {slot}") };
+        let Cap::Vcpu { object, .. } = self.cap(slot) else {
+            panic!("no VCPU in {slot}")
+        };
         object
     }
     /// The object of a pool capability.
     pub fn pool(&self, slot: u64) -> Ref<ShadowPool> {
-        let Cap::ShadowPool { object, .. } = self.cap(slot) else { panic!("no pool in {slot}") };
+        let Cap::ShadowPool { object, .. } = self.cap(slot) else {
+            panic!("no pool in {slot}")
+        };
         object
     }
     /// A thread's state.
