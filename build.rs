@@ -19,6 +19,8 @@ const PROGRAMS: &[&str] = &[
     "guest-hello",
     "guest-paging",
     "guest-misbehave",
+    "attack-root",
+    "hostile-domains",
 ];
 
 /// What they are made from.
@@ -35,6 +37,8 @@ const SOURCES: &[&str] = &[
     "guests/paging",
     "guests/misbehave",
     "guests/rt",
+    "tests/attack-root",
+    "tests/hostile-domains",
     "crates/words",
     "crates/sel4-abi",
     "crates/exit-abi",

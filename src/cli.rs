@@ -84,6 +84,9 @@ pub struct RunArgs {
     /// Compose the image, print QEMU's command, start nothing
     #[arg(long)]
     pub dry_run: bool,
+    /// Boot this program as the root task, as it is: no system.toml, no VMs (for tests of the kernel)
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with_all = ["guest", "kernel", "system"])]
+    pub root_task: Option<PathBuf>,
     /// Another system description
     #[arg(long, value_name = "FILE")]
     pub system: Option<PathBuf>,

@@ -69,21 +69,27 @@ mod tests {
     #[test]
     fn counters_go_to_the_vm_they_name_or_the_one_that_ends_next() {
         let mut report = Report::default();
-        let mut take = |line: &str| match Line::read(line) {
+        let take = |report: &mut Report, line: &str| match Line::read(line) {
             Line::Stats(counters) => report.stats(counters),
             Line::End(end) => report.end(&end),
             other => panic!("{other:?}"),
         };
-        take(r#"umbra-stats {"vm":"b","fills":1}"#);
-        take(r#"umbra-stats {"fills":2}"#);
-        take("umbra-end vm=a reason=halted value=0 status=0");
+        take(&mut report, r#"umbra-stats {"vm":"b","fills":1}"#);
+        take(&mut report, r#"umbra-stats {"fills":2}"#);
+        take(&mut report, "umbra-end vm=a reason=halted value=0 status=0");
         assert_eq!(
             report.vms["a"],
             json!({"fills": 2, "reason": "halted", "value": 0, "status": 0})
         );
         assert_eq!(report.vms["b"], json!({"fills": 1}));
-        take(r#"umbra-stats {"vm":"b","moment":"first_marker","fills":3}"#);
-        take(r#"umbra-stats {"vm":"b","moment":"end","fills":4}"#);
+        take(
+            &mut report,
+            r#"umbra-stats {"vm":"b","moment":"first_marker","fills":3}"#,
+        );
+        take(
+            &mut report,
+            r#"umbra-stats {"vm":"b","moment":"end","fills":4}"#,
+        );
         assert_eq!(
             report.vms["b"],
             json!({"fills": 4, "first_marker": {"fills": 3}})

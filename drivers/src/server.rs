@@ -300,7 +300,7 @@ impl<'a, H: Host> Server<'a, H> {
             Some(Stop::ExitPort) => value as u8,
             _ => status,
         };
-        if self.shared.end(self.vm, byte) {
+        if !self.shared.has_ended(self.vm) {
             let (name, word) = (self.name, stop.map_or(UNKNOWN_STOP, Stop::name));
             if detail.iter().any(|word| *word != 0) {
                 self.host
@@ -309,6 +309,8 @@ impl<'a, H: Host> Server<'a, H> {
             self.host.print(format_args!(
                 "umbra-end vm={name} reason={word} value={value} status={status}"
             ));
+            // Only now: the machine's thread ends the machine as soon as it sees this, in the middle of a line too.
+            self.shared.end(self.vm, byte);
         }
         self.host.kick();
         Reply::DONE

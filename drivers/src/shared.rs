@@ -167,6 +167,13 @@ impl Shared {
         first
     }
 
+    /// Whether VM `vm` has ended. Only the thread that serves it ends it.
+    #[must_use]
+    pub fn has_ended(&self, vm: usize) -> bool {
+        let link = self.links.get(vm);
+        link.is_some_and(|link| link.end.load(SeqCst) != 0)
+    }
+
     /// When the first `vms` VMs have all ended: the byte of the last.
     #[must_use]
     pub fn all_ended(&self, vms: usize) -> Option<u8> {

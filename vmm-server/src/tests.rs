@@ -15,6 +15,7 @@ const READY: Status = Status {
     interrupts_enabled: true,
     interrupt_shadow: false,
     event_in_delivery: false,
+    single_step: false,
 };
 const MASKED: Status = Status {
     interrupts_enabled: false,
@@ -921,6 +922,38 @@ mod instructions {
         assert_eq!(addresses, [0x10ff8, 0x11000]);
         let last = (0..40).map(|_| vcpu.answer(&mut fake, &exit, READY)).last();
         assert_eq!(stopped(last.unwrap()), (Stop::DomainFailed, 0));
+    }
+
+    #[test]
+    fn an_instruction_carried_out_here_is_a_step_of_a_guest_that_steps() {
+        let mut fake = Fake::new().with(Register::Dr6, 0xffff_0ff1);
+        let mut vcpu = start(&LINUX, &fake);
+        let cpuid = Exit::Cpuid {
+            len: 2,
+            rip: 0x100,
+            leaf: 0,
+            subleaf: 0,
+        };
+        let stepping = Status {
+            single_step: true,
+            ..READY
+        };
+        let plain = resume(vcpu.answer(&mut fake, &cpuid, READY));
+        assert_eq!(get(&plain, Register::Event), None);
+        let stepped = resume(vcpu.answer(&mut fake, &cpuid, stepping));
+        assert_eq!(get(&stepped, Register::Rip), Some(0x102));
+        assert_eq!(get(&stepped, Register::Event), Some(0x8000_0301));
+        assert_eq!(get(&stepped, Register::Dr6), Some(0xffff_4ff1));
+        // A fault is no step.
+        let faults = Exit::Msr {
+            len: 2,
+            write: false,
+            rip: 0x100,
+            number: 0xdead,
+            value: 0,
+        };
+        let faulted = resume(vcpu.answer(&mut fake, &faults, stepping));
+        assert_eq!(get(&faulted, Register::Event), Some(GP));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::platform::Platform;
 use crate::stats::Markers;
 use crate::time::{Deadline, Tell};
 use crate::trap::Trap;
-use exit_abi::{Exit, Register, Status};
+use exit_abi::{Exit, Mask, Register, Status};
 use protocol::device::{Stop, signal};
 use protocol::system::Entry;
 use vcpu::control::Limits;
@@ -14,7 +14,7 @@ use vcpu::event::{Codes, Event, Merged};
 use vcpu::injection::{self, Decision, Pending};
 use vcpu::msr::Msrs;
 use vcpu::resume::Width;
-use vcpu::{Control, Registers, Resume, cpuid, start};
+use vcpu::{Control, Registers, Resume, cpuid, debug, start};
 use words::x86::vector;
 
 /// Why a VM goes no further.
@@ -112,7 +112,10 @@ impl Vcpu {
     ) -> Verdict {
         resume.reset(status);
         let flow = match self.dispatch(platform, exit, status, resume) {
-            Ok(flow) => flow,
+            Ok(flow) => {
+                self.step(platform, status, resume);
+                flow
+            }
             Err(trap) => match self.raise(trap, first_event(exit), resume) {
                 Ok(()) => Flow::Go,
                 Err(stopped) => return Verdict::Stop(stopped),
@@ -133,6 +136,22 @@ impl Vcpu {
             }
         }
         Verdict::Resume
+    }
+
+    /// The debug trap after an instruction that was carried out here while the guest steps (APM vol. 2, 13.1.4): the
+    /// processor, which saw none, raises none.
+    fn step(&self, platform: &mut impl Platform, status: Status, resume: &mut Resume) {
+        if !status.single_step || !resume.skips() || resume.injects() {
+            return;
+        }
+        let mask = Mask::default().with(Register::Dr6);
+        let dr6 = if resume.registers().has(Register::Dr6) {
+            resume.registers().get(Register::Dr6)
+        } else {
+            platform.read_registers(mask).get(Register::Dr6)
+        };
+        resume.set(Register::Dr6, debug::stepped(dr6));
+        resume.inject(Event::exception(vector::DB, 0, self.codes()));
     }
 
     /// Takes a signal of the device server: `badge` says what happened ([`protocol::device::signal`]). Whether the guest

@@ -76,6 +76,8 @@ pub struct Status {
     pub interrupt_shadow: bool,
     /// An event was being delivered when the exit happened; read it as [`Register::Event`](crate::Register::Event).
     pub event_in_delivery: bool,
+    /// RFLAGS.TF: whoever carries an instruction out in the guest's stead owes it a debug trap.
+    pub single_step: bool,
 }
 
 impl Status {
@@ -83,12 +85,14 @@ impl Status {
         (self.interrupts_enabled as u64) << 48
             | (self.interrupt_shadow as u64) << 49
             | (self.event_in_delivery as u64) << 50
+            | (self.single_step as u64) << 51
     }
     const fn from_word(word: u64) -> Self {
         Self {
             interrupts_enabled: word >> 48 & 1 != 0,
             interrupt_shadow: word >> 49 & 1 != 0,
             event_in_delivery: word >> 50 & 1 != 0,
+            single_step: word >> 51 & 1 != 0,
         }
     }
 }
@@ -117,28 +121,100 @@ pub enum CrInstruction {
 pub enum Exit {
     /// `code`: the #PF error code against the *shadow* (trust W, U and I only).
     /// `event`: normalised EXITINTINFO, 0 for none.
-    Paging { code: u16, mode: Mode, gva: Gva, cr3: u64, event: u64 },
+    Paging {
+        code: u16,
+        mode: Mode,
+        gva: Gva,
+        cr3: u64,
+        event: u64,
+    },
     /// `info`: low 32 bits of EXITINFO1, completed with address size (bits 9..7) and segment (12..10: ES CS SS DS FS GS)
     /// for string instructions.
-    Io { len: u8, info: u32, rip: u64, rax: u64 },
+    Io {
+        len: u8,
+        info: u32,
+        rip: u64,
+        rax: u64,
+    },
     /// `value`: EDX:EAX of a WRMSR.
-    Msr { len: u8, write: bool, rip: u64, number: u32, value: u64 },
-    Cpuid { len: u8, rip: u64, leaf: u32, subleaf: u32 },
-    Cr { len: u8, number: u8, gpr: u8, instruction: CrInstruction, rip: u64, value: u64, mode: Mode },
+    Msr {
+        len: u8,
+        write: bool,
+        rip: u64,
+        number: u32,
+        value: u64,
+    },
+    Cpuid {
+        len: u8,
+        rip: u64,
+        leaf: u32,
+        subleaf: u32,
+    },
+    Cr {
+        len: u8,
+        number: u8,
+        gpr: u8,
+        instruction: CrInstruction,
+        rip: u64,
+        value: u64,
+        mode: Mode,
+    },
     /// `gva`: the linear address, segment base included.
-    Invlpg { len: u8, rip: u64, gva: Gva, mode: Mode },
-    Hlt { len: u8, rip: u64 },
-    Window { rip: u64 },
+    Invlpg {
+        len: u8,
+        rip: u64,
+        gva: Gva,
+        mode: Mode,
+    },
+    Hlt {
+        len: u8,
+        rip: u64,
+    },
+    Window {
+        rip: u64,
+    },
     /// `dr6` for #DB.
-    Exception { vector: u8, code: u32, rip: u64, dr6: u64, event: u64 },
-    Shutdown { rip: u64, event: u64 },
+    Exception {
+        vector: u8,
+        code: u32,
+        rip: u64,
+        dr6: u64,
+        event: u64,
+    },
+    Shutdown {
+        rip: u64,
+        event: u64,
+    },
     /// `code` is the SVM exit code.
-    Instruction { len: u8, code: u32, rip: u64, info1: u64, info2: u64 },
-    NoRoot { mode: Mode, rip: u64, cr3: u64 },
-    Invalid { code: u32, rip: u64 },
-    FormatBroken { found: u64, installed_page: u64 },
+    Instruction {
+        len: u8,
+        code: u32,
+        rip: u64,
+        info1: u64,
+        info2: u64,
+    },
+    NoRoot {
+        mode: Mode,
+        rip: u64,
+        cr3: u64,
+    },
+    Invalid {
+        code: u32,
+        rip: u64,
+    },
+    FormatBroken {
+        found: u64,
+        installed_page: u64,
+    },
     /// `number` of the debug register; `value` the operand of a write.
-    Dr { len: u8, number: u8, gpr: u8, write: bool, rip: u64, value: u64 },
+    Dr {
+        len: u8,
+        number: u8,
+        gpr: u8,
+        write: bool,
+        rip: u64,
+        value: u64,
+    },
 }
 
 /// Number of words of every exit message.
@@ -174,32 +250,93 @@ impl Exit {
             (len as u64) << 40
         }
         let (w0, w1, w2, w3) = match *self {
-            Self::Paging { code, mode, gva, cr3, event } => {
-                ((code & 0xff) as u64 | (mode.bits() as u64) << 8, gva.bits(), cr3, event)
-            }
-            Self::Io { len, info, rip, rax } => (length(len) | info as u64, rip, rax, 0),
-            Self::Msr { len, write, rip, number, value } => (length(len) | write as u64, rip, number as u64, value),
-            Self::Cpuid { len, rip, leaf, subleaf } => (length(len), rip, leaf as u64 | (subleaf as u64) << 32, 0),
-            Self::Cr { len, number, gpr, instruction, rip, value, mode } => (
+            Self::Paging {
+                code,
+                mode,
+                gva,
+                cr3,
+                event,
+            } => (
+                (code & 0xff) as u64 | (mode.bits() as u64) << 8,
+                gva.bits(),
+                cr3,
+                event,
+            ),
+            Self::Io {
+                len,
+                info,
+                rip,
+                rax,
+            } => (length(len) | info as u64, rip, rax, 0),
+            Self::Msr {
+                len,
+                write,
+                rip,
+                number,
+                value,
+            } => (length(len) | write as u64, rip, number as u64, value),
+            Self::Cpuid {
+                len,
+                rip,
+                leaf,
+                subleaf,
+            } => (length(len), rip, leaf as u64 | (subleaf as u64) << 32, 0),
+            Self::Cr {
+                len,
+                number,
+                gpr,
+                instruction,
+                rip,
+                value,
+                mode,
+            } => (
                 length(len) | number as u64 | (gpr as u64) << 8 | (instruction as u64) << 16,
                 rip,
                 value,
                 mode.bits() as u64,
             ),
-            Self::Invlpg { len, rip, gva, mode } => (length(len), rip, gva.bits(), mode.bits() as u64),
+            Self::Invlpg {
+                len,
+                rip,
+                gva,
+                mode,
+            } => (length(len), rip, gva.bits(), mode.bits() as u64),
             Self::Hlt { len, rip } => (length(len), rip, 0, 0),
             Self::Window { rip } => (0, rip, 0, 0),
-            Self::Exception { vector, code, rip, dr6, event } => {
-                (vector as u64 | (code as u64) << 8, rip, dr6, event)
-            }
+            Self::Exception {
+                vector,
+                code,
+                rip,
+                dr6,
+                event,
+            } => (vector as u64 | (code as u64) << 8, rip, dr6, event),
             Self::Shutdown { rip, event } => (0, rip, 0, event),
-            Self::Instruction { len, code, rip, info1, info2 } => (length(len) | code as u64, rip, info1, info2),
+            Self::Instruction {
+                len,
+                code,
+                rip,
+                info1,
+                info2,
+            } => (length(len) | code as u64, rip, info1, info2),
             Self::NoRoot { mode, rip, cr3 } => ((mode.bits() as u64) << 8, rip, cr3, 0),
             Self::Invalid { code, rip } => (code as u64, rip, 0, 0),
-            Self::FormatBroken { found, installed_page } => (0, found, installed_page, 0),
-            Self::Dr { len, number, gpr, write, rip, value } => {
-                (length(len) | number as u64 | (gpr as u64) << 8 | (write as u64) << 16, rip, value, 0)
-            }
+            Self::FormatBroken {
+                found,
+                installed_page,
+            } => (0, found, installed_page, 0),
+            Self::Dr {
+                len,
+                number,
+                gpr,
+                write,
+                rip,
+                value,
+            } => (
+                length(len) | number as u64 | (gpr as u64) << 8 | (write as u64) << 16,
+                rip,
+                value,
+                0,
+            ),
         };
         [w0 | status.word(), w1, w2, w3]
     }
@@ -209,7 +346,9 @@ impl Exit {
     pub const fn decode(label: u64, words: [u64; EXIT_WORDS]) -> Option<(Self, Status)> {
         let [w0, w1, w2, w3] = words;
         let len = (w0 >> 40) as u8;
-        let Some(class) = ExitClass::from_label(label) else { return None };
+        let Some(class) = ExitClass::from_label(label) else {
+            return None;
+        };
         let exit = match class {
             ExitClass::Paging => Self::Paging {
                 code: (w0 & 0xff) as u16,
@@ -218,9 +357,25 @@ impl Exit {
                 cr3: w2,
                 event: w3,
             },
-            ExitClass::Io => Self::Io { len, info: w0 as u32, rip: w1, rax: w2 },
-            ExitClass::Msr => Self::Msr { len, write: w0 & 1 != 0, rip: w1, number: w2 as u32, value: w3 },
-            ExitClass::Cpuid => Self::Cpuid { len, rip: w1, leaf: w2 as u32, subleaf: (w2 >> 32) as u32 },
+            ExitClass::Io => Self::Io {
+                len,
+                info: w0 as u32,
+                rip: w1,
+                rax: w2,
+            },
+            ExitClass::Msr => Self::Msr {
+                len,
+                write: w0 & 1 != 0,
+                rip: w1,
+                number: w2 as u32,
+                value: w3,
+            },
+            ExitClass::Cpuid => Self::Cpuid {
+                len,
+                rip: w1,
+                leaf: w2 as u32,
+                subleaf: (w2 >> 32) as u32,
+            },
             ExitClass::Cr => Self::Cr {
                 len,
                 number: w0 as u8,
@@ -237,19 +392,42 @@ impl Exit {
                 value: w2,
                 mode: Mode::from_bits(w3 as u32),
             },
-            ExitClass::Invlpg => {
-                Self::Invlpg { len, rip: w1, gva: Gva::new(w2), mode: Mode::from_bits(w3 as u32) }
-            }
+            ExitClass::Invlpg => Self::Invlpg {
+                len,
+                rip: w1,
+                gva: Gva::new(w2),
+                mode: Mode::from_bits(w3 as u32),
+            },
             ExitClass::Hlt => Self::Hlt { len, rip: w1 },
             ExitClass::Window => Self::Window { rip: w1 },
-            ExitClass::Exception => {
-                Self::Exception { vector: w0 as u8, code: (w0 >> 8) as u32, rip: w1, dr6: w2, event: w3 }
-            }
+            ExitClass::Exception => Self::Exception {
+                vector: w0 as u8,
+                code: (w0 >> 8) as u32,
+                rip: w1,
+                dr6: w2,
+                event: w3,
+            },
             ExitClass::Shutdown => Self::Shutdown { rip: w1, event: w3 },
-            ExitClass::Instruction => Self::Instruction { len, code: w0 as u32, rip: w1, info1: w2, info2: w3 },
-            ExitClass::NoRoot => Self::NoRoot { mode: Mode::from_bits((w0 >> 8) as u32), rip: w1, cr3: w2 },
-            ExitClass::Invalid => Self::Invalid { code: w0 as u32, rip: w1 },
-            ExitClass::FormatBroken => Self::FormatBroken { found: w1, installed_page: w2 },
+            ExitClass::Instruction => Self::Instruction {
+                len,
+                code: w0 as u32,
+                rip: w1,
+                info1: w2,
+                info2: w3,
+            },
+            ExitClass::NoRoot => Self::NoRoot {
+                mode: Mode::from_bits((w0 >> 8) as u32),
+                rip: w1,
+                cr3: w2,
+            },
+            ExitClass::Invalid => Self::Invalid {
+                code: w0 as u32,
+                rip: w1,
+            },
+            ExitClass::FormatBroken => Self::FormatBroken {
+                found: w1,
+                installed_page: w2,
+            },
             ExitClass::Dr => Self::Dr {
                 len,
                 number: w0 as u8,
@@ -271,27 +449,91 @@ mod tests {
     fn every_exit_survives_its_message() {
         let mode = Mode::from_bits(0x3fff);
         let exits = [
-            Exit::Paging { code: 0x1f, mode, gva: Gva::new(!0), cr3: 0x1000, event: 0x8000_0b0e },
-            Exit::Io { len: 2, info: 0xffff_1fff, rip: 7, rax: !0 },
-            Exit::Msr { len: 2, write: true, rip: !0, number: 0xc000_0080, value: !0 },
-            Exit::Cpuid { len: 2, rip: 1, leaf: !0, subleaf: !0 },
-            Exit::Cr { len: 3, number: 4, gpr: 15, instruction: CrInstruction::Smsw, rip: 9, value: 4, mode },
-            Exit::Invlpg { len: 15, rip: 1, gva: Gva::new(3), mode },
+            Exit::Paging {
+                code: 0x1f,
+                mode,
+                gva: Gva::new(!0),
+                cr3: 0x1000,
+                event: 0x8000_0b0e,
+            },
+            Exit::Io {
+                len: 2,
+                info: 0xffff_1fff,
+                rip: 7,
+                rax: !0,
+            },
+            Exit::Msr {
+                len: 2,
+                write: true,
+                rip: !0,
+                number: 0xc000_0080,
+                value: !0,
+            },
+            Exit::Cpuid {
+                len: 2,
+                rip: 1,
+                leaf: !0,
+                subleaf: !0,
+            },
+            Exit::Cr {
+                len: 3,
+                number: 4,
+                gpr: 15,
+                instruction: CrInstruction::Smsw,
+                rip: 9,
+                value: 4,
+                mode,
+            },
+            Exit::Invlpg {
+                len: 15,
+                rip: 1,
+                gva: Gva::new(3),
+                mode,
+            },
             Exit::Hlt { len: 1, rip: 2 },
             Exit::Window { rip: 3 },
-            Exit::Exception { vector: 17, code: !0, rip: 4, dr6: 5, event: 6 },
+            Exit::Exception {
+                vector: 17,
+                code: !0,
+                rip: 4,
+                dr6: 5,
+                event: 6,
+            },
             Exit::Shutdown { rip: 1, event: 2 },
-            Exit::Instruction { len: 3, code: 0x8d, rip: 1, info1: 2, info2: 3 },
-            Exit::NoRoot { mode, rip: 1, cr3: 2 },
+            Exit::Instruction {
+                len: 3,
+                code: 0x8d,
+                rip: 1,
+                info1: 2,
+                info2: 3,
+            },
+            Exit::NoRoot {
+                mode,
+                rip: 1,
+                cr3: 2,
+            },
             Exit::Invalid { code: !0, rip: 1 },
-            Exit::FormatBroken { found: 1, installed_page: 2 },
-            Exit::Dr { len: 3, number: 7, gpr: 15, write: true, rip: 1, value: 2 },
+            Exit::FormatBroken {
+                found: 1,
+                installed_page: 2,
+            },
+            Exit::Dr {
+                len: 3,
+                number: 7,
+                gpr: 15,
+                write: true,
+                rip: 1,
+                value: 2,
+            },
         ];
-        for status in 0..8u64 {
+        for status in 0..16u64 {
             let status = Status::from_word(status << 48);
             for exit in exits {
                 let words = exit.encode(status);
-                assert_eq!(Exit::decode(exit.class() as u64, words), Some((exit, status)));
+                assert_eq!(
+                    Exit::decode(exit.class() as u64, words),
+                    Some((exit, status))
+                );
             }
         }
     }

@@ -114,8 +114,15 @@ impl LookupFailure {
         match self {
             Self::InvalidRoot => ([1, 0, 0, 0], 1),
             Self::MissingCapability { bits_left } => ([2, bits_left, 0, 0], 2),
-            Self::DepthMismatch { bits_left, bits_found } => ([3, bits_left, bits_found, 0], 3),
-            Self::GuardMismatch { bits_left, guard, guard_size } => ([4, bits_left, guard, guard_size], 4),
+            Self::DepthMismatch {
+                bits_left,
+                bits_found,
+            } => ([3, bits_left, bits_found, 0], 3),
+            Self::GuardMismatch {
+                bits_left,
+                guard,
+                guard_size,
+            } => ([4, bits_left, guard, guard_size], 4),
         }
     }
 }

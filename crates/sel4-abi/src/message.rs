@@ -16,7 +16,11 @@ impl MessageInfo {
     /// The word as received; a length above 120 reads as 120.
     #[must_use]
     pub const fn from_word(word: Word) -> Self {
-        if word & 127 > MSG_MAX_LENGTH as Word { Self(word & !127 | MSG_MAX_LENGTH as Word) } else { Self(word) }
+        if word & 127 > MSG_MAX_LENGTH as Word {
+            Self(word & !127 | MSG_MAX_LENGTH as Word)
+        } else {
+            Self(word)
+        }
     }
     /// The word.
     #[must_use]
@@ -83,5 +87,6 @@ pub struct IpcBuffer {
 
 const _: () = assert!(core::mem::size_of::<IpcBuffer>() == 1024);
 const _: () = assert!(core::mem::offset_of!(IpcBuffer, msg) == ipc_buffer::MSG);
-const _: () = assert!(core::mem::offset_of!(IpcBuffer, caps_or_badges) == ipc_buffer::CAPS_OR_BADGES);
+const _: () =
+    assert!(core::mem::offset_of!(IpcBuffer, caps_or_badges) == ipc_buffer::CAPS_OR_BADGES);
 const _: () = assert!(core::mem::offset_of!(IpcBuffer, receive_depth) == ipc_buffer::RECEIVE_DEPTH);

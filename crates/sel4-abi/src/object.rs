@@ -88,8 +88,8 @@ pub const fn size_bits(ty: u64, user_bits: u64) -> Option<u64> {
         X86_LARGE_PAGE => 21,
         VCPU => VCPU_BITS,
         SHADOW_POOL => user_bits + 12,
-        X86_PDPT | X64_PML4 | X86_4K | X86_PAGE_TABLE | X86_PAGE_DIRECTORY | GUEST_PML4 | GUEST_PDPT
-        | GUEST_PAGE_DIRECTORY | GUEST_PAGE_TABLE => 12,
+        X86_PDPT | X64_PML4 | X86_4K | X86_PAGE_TABLE | X86_PAGE_DIRECTORY | GUEST_PML4
+        | GUEST_PDPT | GUEST_PAGE_DIRECTORY | GUEST_PAGE_TABLE => 12,
         _ => return None,
     })
 }

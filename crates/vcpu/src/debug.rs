@@ -22,6 +22,15 @@ const DR7_ONES: u64 = 1 << 10;
 /// DR7 bits that can be written: enables, GD, and the four condition fields.
 const DR7_WRITABLE: u64 = 0xffff_23ff;
 
+/// DR6 bit 14, BS: a single step.
+const DR6_SINGLE_STEP: u64 = 1 << 14;
+
+/// What DR6 shows after a single step: the bit joins those that nobody has cleared (APM vol. 2, 13.1.1.3).
+#[must_use]
+pub const fn stepped(dr6: u64) -> u64 {
+    dr6 & DR6_WRITABLE | DR6_ONES | DR6_SINGLE_STEP
+}
+
 /// The register that MOV DR`number` means.
 ///
 /// # Errors
@@ -82,6 +91,12 @@ mod tests {
         assert_eq!(register(5, &LONG), Ok(Register::Dr7));
         assert_eq!(register(4, &EXTENSIONS), Err(Fault::Undefined));
         assert_eq!(register(8, &LONG), Err(Fault::Undefined));
+    }
+
+    #[test]
+    fn a_single_step_joins_the_conditions_nobody_cleared() {
+        assert_eq!(stepped(0xffff_0ff0), 0xffff_4ff0);
+        assert_eq!(stepped(0xffff_0ff1), 0xffff_4ff1);
     }
 
     #[test]

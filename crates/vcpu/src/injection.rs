@@ -59,6 +59,7 @@ mod tests {
         interrupts_enabled: true,
         interrupt_shadow: false,
         event_in_delivery: false,
+        single_step: false,
     };
     const INTERRUPT: Pending = Pending {
         nmi: false,

@@ -98,6 +98,12 @@ impl Resume {
         self.registers.has(Register::Event)
     }
 
+    /// Whether an instruction was carried out here.
+    #[must_use]
+    pub const fn skips(&self) -> bool {
+        self.registers.has(Register::Rip)
+    }
+
     /// Whether the guest will still be in an interrupt shadow when it goes on.
     #[must_use]
     pub const fn shadow(&self) -> bool {

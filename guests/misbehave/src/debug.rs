@@ -80,7 +80,7 @@ fn debug_traps(action: impl FnOnce()) -> u64 {
     STEPS.load(Relaxed)
 }
 
-/// TF, INT3, and the debug registers.
+/// TF and INT3.
 pub fn debug_trap(report: &mut Report) {
     set_hook(Some(on_debug));
     // SAFETY: keeps to the calling convention.
@@ -94,12 +94,16 @@ pub fn debug_trap(report: &mut Report) {
     // SAFETY: as above; it reads and writes port 0x80, which nobody minds, and loads CR3 with what it holds.
     let steps = debug_traps(|| unsafe { stepped_intercepted() });
     report.is("single steps over CPUID, OUT, IN and a CR3 load", steps, 10);
-    breakpoints(report);
     set_hook(None);
     int3(report);
+    cpu::set_dr0(0x1234);
+    report.holds("DR0 reads back", cpu::dr0() == 0x1234);
 }
 
-fn breakpoints(report: &mut Report) {
+/// The breakpoint registers. A mode of its own: QEMU's software CPU never lets a guest's fire that it runs by VMRUN, so it
+/// fails there and holds on hardware.
+pub fn breakpoint(report: &mut Report) {
+    set_hook(Some(on_debug));
     let target = stepped_plain as *const () as u64 + 1;
     cpu::set_dr0(target);
     cpu::set_dr7(0x401); // breakpoint 0, local, on execution
@@ -116,8 +120,8 @@ fn breakpoints(report: &mut Report) {
     });
     report.is("traps at a watched word", traps, 1);
     report.is("DR6 conditions at it", Hex(CONDITION.load(Relaxed)), Hex(1));
-    report.holds("DR0 reads back", cpu::dr0() == word.as_ptr() as u64);
     cpu::set_dr7(0x400);
+    set_hook(None);
 }
 
 fn int3(report: &mut Report) {

@@ -39,6 +39,7 @@ mod guest {
     const MODES: &[(&str, Mode)] = &[
         ("bad-msr", privileged::bad_msr),
         ("bad-port", ports::bad_port),
+        ("breakpoint", debug::breakpoint),
         ("cr-garbage", privileged::cr_garbage),
         ("cr3-outside", fatal::cr3_outside),
         ("cr3-reserved", privileged::cr3_reserved),
