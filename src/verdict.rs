@@ -6,7 +6,6 @@
 //! | `umbra-stats {…}` | counters of the VM whose end comes next, or of the one it names in `vm` |
 //! | `umbra-fail domain=NAME cause=WORD address=HEX` | a domain has failed |
 //! | `umbra-panic …` | the kernel has stopped |
-//! | `umbra-halt` | the kernel has stopped because root-task asked it to |
 
 use std::fmt;
 
@@ -60,7 +59,6 @@ impl Line {
             Some(("umbra-stats", rest)) => serde_json::from_str(rest).ok().map(Self::Stats),
             Some(("umbra-fail", rest)) => fail(rest).map(Self::Fail),
             Some(("umbra-panic", rest)) => Some(Self::Panic(rest.into())),
-            None if line == "umbra-halt" => Some(Self::Panic("root-task gave up".into())),
             _ => None,
         };
         read.unwrap_or(Self::Text)

@@ -718,13 +718,13 @@ impl<M: Machine> Kernel<M> {
         vcpu.event
             .set(normalise_event(vcpu.read(vmcb::EXITINTINFO)));
         vcpu.write(vmcb::EVENTINJ, 0);
-        // A hostile or old reply cannot keep the guest's view of TS from following CLTS: it is intercepted with CR0.
         match code {
             exit::INTR | exit::NMI | exit::SMI | exit::INIT => {
                 vcpu.count(COUNT_INTERRUPTS);
                 vcpu.write(vmcb::EVENTINJ, vcpu.event.get());
                 true
             }
+            // The guest's own TS is known here: CLTS is intercepted with the writes of CR0.
             NM_EXIT if vcpu.cr0.get() & (cr0::TS | cr0::EM) == 0 => {
                 vcpu.count(COUNT_FPU);
                 self.fpu_acquire(FpuOwner::Guest(vcpu));
