@@ -85,16 +85,24 @@ impl Session {
 
     /// Waits until the guest's console shows `text`, after whatever was waited for before.
     pub fn expect(&mut self, text: &str, within: Duration) {
+        let out = self.out.clone();
+        self.seen = self.wait(&out, self.seen, text, within);
+    }
+
+    /// Waits until Umbra's own words have `text` among them.
+    #[allow(dead_code)] // not every test program that has this module waits for them
+    pub fn expect_said(&mut self, text: &str, within: Duration) {
+        let err = self.err.clone();
+        self.wait(&err, 0, text, within);
+    }
+
+    /// Where `text` ends in what was collected, from `from` on, once it is there.
+    fn wait(&mut self, collected: &Collected, from: usize, text: &str, within: Duration) -> usize {
         let end = Instant::now() + within;
         loop {
             let ended = self.child.try_wait().expect("a child of ours").is_some();
-            let found = {
-                let bytes = self.out.bytes();
-                find(&bytes[self.seen..], text.as_bytes())
-            };
-            if let Some(at) = found {
-                self.seen += at + text.len();
-                return;
+            if let Some(at) = find(&collected.bytes()[from..], text.as_bytes()) {
+                return from + at + text.len();
             }
             if ended || Instant::now() > end {
                 let why = if ended {
@@ -102,10 +110,7 @@ impl Session {
                 } else {
                     "time is over"
                 };
-                panic!(
-                    "the console does not show `{text}`: {why}\n{}",
-                    self.shown()
-                );
+                panic!("`{text}` does not come: {why}\n{}", self.shown());
             }
             thread::sleep(Duration::from_millis(20));
         }
