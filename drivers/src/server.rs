@@ -354,7 +354,7 @@ impl fmt::LowerHex for Detail<'_> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use protocol::system::{Entry, Flush, Policy};
+    use protocol::system::{Entry, Flush, Paging, Policy};
     use std::{cell::RefCell, rc::Rc};
 
     #[derive(Clone, Default)]
@@ -386,6 +386,7 @@ mod tests {
             name: "red".try_into().unwrap(),
             memory: 64 << 20,
             shadow_bits: 8,
+            paging: Paging::Shadow,
             policy: Policy::Vtlb,
             flush: Flush::Tag,
             priority: 1,

@@ -69,6 +69,12 @@ impl Vcpu {
                 gdt,
             } => start::linux64(rip, zero_page, cr3, gdt),
             Entry::Multiboot { eip, info } => start::multiboot(eip, info),
+            Entry::Linux32 {
+                eip,
+                zero_page,
+                gdt,
+            } => start::linux32(eip, zero_page, gdt),
+            Entry::Pvh { eip, start_info } => start::pvh(eip, start_info),
             Entry::Real { cs, ip } => start::real(cs, ip),
         };
         let now = platform.now();

@@ -42,7 +42,8 @@ pub enum Register {
     InterruptShadow = 26,
     /// Added to the TSC the guest reads.
     TscOffset = 27,
-    /// 1: exit as soon as an interrupt can be taken.
+    /// Bit 0: exit as soon as an interrupt can be taken. Bits 7..4: the priority class of the interrupt that waits; if it is
+    /// not 0, the guest's CR8 must be below it, too. Other bits are 0.
     Window = 28,
     Dr0 = 29,
     Dr1 = 30,
@@ -82,11 +83,14 @@ pub enum Register {
     /// CR8: task priority, four bits.
     Cr8 = 61,
     Dr3 = 62,
+    /// 1: IRET exits before it is carried out (`Exit::Instruction` with SVM exit code 0x74), which tells when NMIs are
+    /// taken again.
+    IretIntercept = 63,
 }
 
 impl Register {
     /// Number of registers.
-    pub const COUNT: u8 = 63;
+    pub const COUNT: u8 = 64;
     /// General-purpose register with the hardware's number (0 RAX … 15 R15).
     #[must_use]
     pub const fn gpr(number: u8) -> u8 {
@@ -108,7 +112,7 @@ impl Mask {
     /// All sixteen general-purpose registers.
     pub const GPRS: Self = Self(0xffff);
     /// Everything there is.
-    pub const ALL: Self = Self((1 << Register::COUNT) - 1);
+    pub const ALL: Self = Self(u64::MAX);
 
     /// The set with `register` added.
     #[must_use]

@@ -154,6 +154,7 @@ fn describe_vm<'a>(
         name: Name::try_from(plan.vm.name.as_str()).map_err(|_| full("letters in a VM's name"))?,
         memory: plan.vm.memory,
         shadow_bits: plan.vm.shadow_bits,
+        paging: system::Paging::default(),
         policy: plan.vm.policy,
         flush: plan.vm.flush,
         priority: plan.vm.priority,

@@ -8,5 +8,6 @@
 pub mod device;
 pub mod layout;
 pub mod mmu;
+pub mod platform;
 pub mod slots;
 pub mod system;

@@ -72,6 +72,22 @@ pub enum Entry {
         /// Guest-physical address of the information structure.
         info: u32,
     },
+    /// 32-bit Linux boot protocol: protected mode without paging, ESI = zero page.
+    Linux32 {
+        /// First instruction.
+        eip: u32,
+        /// Guest-physical address of the zero page.
+        zero_page: u32,
+        /// Guest-physical address of the GDT the loader put there (boot CS 0x10, DS 0x18).
+        gdt: u32,
+    },
+    /// PVH: protected mode without paging, EBX = start information.
+    Pvh {
+        /// First instruction.
+        eip: u32,
+        /// Guest-physical address of `hvm_start_info`.
+        start_info: u32,
+    },
     /// Real mode at CS:IP.
     Real {
         /// Segment.
@@ -88,6 +104,16 @@ pub struct Piece {
     pub gpa: u64,
     /// What; memory not covered by any piece is zero.
     pub data: Blob,
+}
+
+/// Which hardware format translates the guest's addresses.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub enum Paging {
+    /// Shadow tables that mmu-server keeps.
+    #[default]
+    Shadow,
+    /// The processor walks the guest's own tables, then the guest-physical space (APM vol. 2, 15.25).
+    Nested,
 }
 
 /// How the shadow is kept.
@@ -115,7 +141,9 @@ pub struct Vm {
     pub memory: u64,
     /// Shadow pool: log2 of its pages.
     pub shadow_bits: u64,
-    /// Shadow policy.
+    /// Shadow or nested paging.
+    pub paging: Paging,
+    /// Shadow policy; without a meaning under nested paging.
     pub policy: Policy,
     /// Flush method.
     pub flush: Flush,

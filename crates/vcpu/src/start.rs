@@ -60,16 +60,46 @@ pub fn linux64(rip: u64, zero_page: u64, cr3: u64, gdt: u64) -> Start {
 /// Multiboot 1: protected mode without paging, flat 32-bit segments, EAX = magic, EBX = information structure.
 #[must_use]
 pub fn multiboot(eip: u32, info: u32) -> Start {
+    let mut start = flat(eip, 0x08, 0x10);
+    start.registers.set(Register::Rax, MULTIBOOT_MAGIC);
+    start.registers.set(Register::Rbx, u64::from(info));
+    start
+}
+
+/// 32-bit Linux boot protocol: protected mode without paging, flat segments from the loader's GDT, ESI = zero page.
+#[must_use]
+pub fn linux32(eip: u32, zero_page: u32, gdt: u32) -> Start {
+    let mut start = flat(eip, 0x10, 0x18);
+    start.registers.set(Register::GdtrBase, u64::from(gdt));
+    start.registers.set(Register::GdtrLimit, LINUX_GDT_LIMIT);
+    start.registers.set(Register::Rsi, u64::from(zero_page));
+    start
+}
+
+/// PVH: protected mode without paging, flat segments, EBX = start information.
+#[must_use]
+pub fn pvh(eip: u32, start_info: u32) -> Start {
+    let mut start = flat(eip, 0x08, 0x10);
+    start.registers.set(Register::Rbx, u64::from(start_info));
+    start
+}
+
+/// Protected mode without paging, flat 32-bit segments with these selectors.
+fn flat(eip: u32, code_selector: u16, data_selector: u16) -> Start {
     let control = Control {
         cr0: cr0::PE | cr0::ET,
         ..Control::default()
     };
     let mut registers = common(control);
-    code(&mut registers, 0x08, attributes::CODE32, FOUR_GIB, 0);
-    data(&mut registers, 0x10, attributes::DATA32, FOUR_GIB);
+    code(
+        &mut registers,
+        code_selector,
+        attributes::CODE32,
+        FOUR_GIB,
+        0,
+    );
+    data(&mut registers, data_selector, attributes::DATA32, FOUR_GIB);
     registers.set(Register::Rip, u64::from(eip));
-    registers.set(Register::Rax, MULTIBOOT_MAGIC);
-    registers.set(Register::Rbx, u64::from(info));
     Start { registers, control }
 }
 

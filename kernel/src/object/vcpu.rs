@@ -351,9 +351,6 @@ impl<M: Machine> Kernel<M> {
                 need(vcpu_right::RUN)?;
                 msg.need(1, 0)?;
                 let mask = Mask(msg.word(0));
-                if mask.0 & !Mask::ALL.0 != 0 {
-                    return Err(Fail::argument(0));
-                }
                 msg.need(1 + mask.len(), 0)?;
                 let values = |n: usize| msg.word(n);
                 self.check_values(mask, values)
@@ -405,9 +402,6 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn vcpu_read_registers(&mut self, vcpu: Ref<Vcpu>, mask: Mask) -> Outcome {
-        if mask.0 & !Mask::ALL.0 != 0 {
-            return Err(Fail::argument(0));
-        }
         let mut words = [0; crate::kernel::MAX_ANSWER];
         for (word, register) in words.iter_mut().zip(mask.iter()) {
             *word = Self::read_register(vcpu, register);
@@ -525,7 +519,7 @@ impl<M: Machine> Kernel<M> {
             return;
         }
         let mask = Mask(word(0));
-        let whole = mask.0 & !Mask::ALL.0 == 0 && mask.len() < length;
+        let whole = mask.len() < length;
         if !whole || self.check_values(mask, &word).is_err() {
             vcpu.refused.set(true);
             return;
