@@ -1,4 +1,4 @@
-//! Models of the PC's legacy devices, one module a model.
+//! Models of a PC's devices, one module a model.
 //!
 //! Always: a model knows registers by name or offset, never a port number, an interrupt controller or a kernel; an access
 //! goes in, a value and effects come out. Time is an argument. No access panics, none allocates, each is bounded.
@@ -9,10 +9,18 @@
 pub mod clock;
 pub mod debug_ports;
 pub mod exit_port;
+pub mod fw_cfg;
+pub mod hpet;
+pub mod ioapic;
+pub mod lapic;
+pub mod message;
+pub mod pci;
 pub mod pic;
 pub mod pit;
+pub mod pm;
 pub mod ps2_reset;
 pub mod rtc;
+pub mod test_device;
 pub mod uart16550;
 
 /// The low `size` bytes (1, 2; any other: 4) of a value.

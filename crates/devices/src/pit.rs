@@ -275,6 +275,28 @@ mod tests {
     }
 
     #[test]
+    fn a_calibration_sees_the_output_fall_at_the_control_word_and_rise_after_the_count() {
+        const COUNT: u16 = 59_659;
+        let mut pit = Pit::new(0);
+        let before = pit.port61_read(10);
+        pit.port61_write(before & !0x02 | GATE2, 10);
+        pit.write(CONTROL, 0xb0, 20);
+        assert_eq!(pit.port61_read(20) & OUT2, 0);
+        for byte in COUNT.to_le_bytes() {
+            pit.write(2, byte, 30);
+        }
+        let end = 31 + u64::from(COUNT);
+        assert_eq!(pit.port61_read(end - 1) & OUT2, 0);
+        assert_ne!(pit.port61_read(end) & OUT2, 0);
+        // Both bytes in turn, without a latch, as the counter runs down.
+        let passed = |bytes: [u8; 2]| COUNT - u16::from_le_bytes(bytes);
+        let bytes = [pit.read(2, 131), pit.read(2, 131)];
+        assert_eq!(passed(bytes), 100);
+        let bytes = [pit.read(2, 1031), pit.read(2, 1031)];
+        assert_eq!(passed(bytes), 1000);
+    }
+
+    #[test]
     fn a_gate_triggers_a_one_shot_again_and_again() {
         let mut pit = Pit::new(0);
         program(&mut pit, 2, 1, 10, 0);

@@ -444,7 +444,8 @@ fn describe(memory: &mut [u8; MEMORY], ram: Ram) {
     let extended = word(ram.below_4g.saturating_sub(MIB) / KIB);
     let above_16m = word(ram.below_4g.saturating_sub(16 * MIB) / BLOCK);
     let above_4g = (ram.above_4g / BLOCK).min(0xff_ffff).to_le_bytes();
-    // Equipment: floating-point unit; no floppy drive.
+    // Equipment: floating-point unit; no floppy drive. What stays zero means: no drives (0x10, 0x12), no processors but
+    // the first (0x5f), a cold start (0x0f).
     put(0x14, &[0x02]);
     put(0x15, &base);
     put(0x17, &extended);
@@ -612,6 +613,15 @@ mod tests {
         assert_eq!(word(&mut small, 0x34), 48 * 16);
         set(&mut small, 0x0f, 0x0a, 0);
         assert_eq!(get(&mut small, 0x0f, 0), 0x0a);
+    }
+
+    #[test]
+    fn the_memory_tells_of_one_processor_and_no_drives() {
+        let mut rtc = clock();
+        for index in [0x0e, 0x0f, 0x10, 0x12, 0x5f] {
+            assert_eq!(get(&mut rtc, index, 0), 0, "{index:#x}");
+        }
+        assert_eq!(get(&mut rtc, 0x14, 0), 0x02);
     }
 
     proptest! {
