@@ -4,7 +4,7 @@
 //! length in bits 47..40. No message is longer than four words, so all of them travel in registers.
 
 use crate::Mode;
-use words::Gva;
+use words::{Gpa, Gva};
 
 /// Label of an exit message.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,7 +18,7 @@ pub enum ExitClass {
     Msr = 0x102,
     /// CPUID.
     Cpuid = 0x103,
-    /// Access to CR0, CR3, CR4 (and CR8 never: it is virtual in hardware).
+    /// Access to CR0, CR3, CR4; a write of CR8 only where the processor's own virtual one fails.
     Cr = 0x104,
     /// INVLPG.
     Invlpg = 0x105,
@@ -40,6 +40,8 @@ pub enum ExitClass {
     FormatBroken = 0x10d,
     /// Access to a debug register.
     Dr = 0x10e,
+    /// A guest-physical address that the guest-physical space does not grant (nested paging).
+    NestedPaging = 0x10f,
 }
 
 impl ExitClass {
@@ -62,6 +64,7 @@ impl ExitClass {
             0x10c => Self::Invalid,
             0x10d => Self::FormatBroken,
             0x10e => Self::Dr,
+            0x10f => Self::NestedPaging,
             _ => return None,
         })
     }
@@ -215,6 +218,15 @@ pub enum Exit {
         rip: u64,
         value: u64,
     },
+    /// `code`: the low 16 bits of EXITINFO1, a page-fault error code of the nested walk; `walk`: met while the guest's own
+    /// tables were read, not by the access itself. `event`: normalised EXITINTINFO, 0 for none.
+    NestedPaging {
+        code: u32,
+        walk: bool,
+        gpa: Gpa,
+        rip: u64,
+        event: u64,
+    },
 }
 
 /// Number of words of every exit message.
@@ -240,6 +252,7 @@ impl Exit {
             Self::Invalid { .. } => ExitClass::Invalid,
             Self::FormatBroken { .. } => ExitClass::FormatBroken,
             Self::Dr { .. } => ExitClass::Dr,
+            Self::NestedPaging { .. } => ExitClass::NestedPaging,
         }
     }
 
@@ -336,6 +349,18 @@ impl Exit {
                 rip,
                 value,
                 0,
+            ),
+            Self::NestedPaging {
+                code,
+                walk,
+                gpa,
+                rip,
+                event,
+            } => (
+                (code & 0xffff) as u64 | (walk as u64) << 16,
+                gpa.bits(),
+                rip,
+                event,
             ),
         };
         [w0 | status.word(), w1, w2, w3]
@@ -436,6 +461,13 @@ impl Exit {
                 rip: w1,
                 value: w2,
             },
+            ExitClass::NestedPaging => Self::NestedPaging {
+                code: (w0 & 0xffff) as u32,
+                walk: w0 >> 16 & 1 != 0,
+                gpa: Gpa::new(w1),
+                rip: w2,
+                event: w3,
+            },
         };
         Some((exit, Status::from_word(w0)))
     }
@@ -524,6 +556,13 @@ mod tests {
                 write: true,
                 rip: 1,
                 value: 2,
+            },
+            Exit::NestedPaging {
+                code: 0xffff,
+                walk: true,
+                gpa: Gpa::new(!0),
+                rip: 1,
+                event: 2,
             },
         ];
         for status in 0..16u64 {

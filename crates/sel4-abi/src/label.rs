@@ -74,6 +74,7 @@ labels! {
     VCPU_FETCH_INSTRUCTION = 0x104,
     VCPU_READ_COUNTERS = 0x105,
     VCPU_RUN = 0x106,
+    VCPU_SET_NESTED = 0x107,
     GUEST_PDPT_MAP = 0x110,
     GUEST_PDPT_UNMAP = 0x111,
     GUEST_PAGE_DIRECTORY_MAP = 0x112,
@@ -127,6 +128,6 @@ pub mod vcpu_right {
     pub const RUN: u64 = super::super::Rights::WRITE;
     /// Read registers (the read bit).
     pub const READ: u64 = super::super::Rights::READ;
-    /// Set the shadow root, bind to a pool, fetch instructions (the grant bit).
+    /// Set the shadow root, bind to a pool or for nested paging to a space, fetch instructions (the grant bit).
     pub const PAGING: u64 = super::super::Rights::GRANT;
 }

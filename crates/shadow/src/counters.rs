@@ -3,6 +3,8 @@
 /// Counters since the start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Counters {
+    /// Requests, of every kind.
+    pub requests: u64,
     /// Shadow leaves filled.
     pub fills: u64,
     /// Page faults reflected to the guest.
@@ -15,8 +17,12 @@ pub struct Counters {
     pub flush_all: u64,
     /// Shadow pages evicted for want of room.
     pub evictions: u64,
-    /// Most guest and shadow table entries touched by one request.
+    /// Most guest table entries, shadow entries and page records touched by one request.
     pub max_touched: u64,
+    /// Most tables made by one attempt at a request.
+    pub max_tables: u64,
+    /// Most times in a row that one fault came again after it was filled.
+    pub max_repeats: u64,
     /// Shadow pages in use, most ever.
     pub pages_peak: u64,
 }

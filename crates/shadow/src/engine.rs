@@ -4,24 +4,66 @@
 //! control register drops everything. Long-mode guests get a 4-level shadow; all others, those without paging included,
 //! get the PAE format with four page directories.
 //!
-//! Always: every request touches a bounded number of entries; the shadow belongs to one [`Space`], and a request that comes
-//! from another one drops it first, so that a request may be sent again (after a restart, say) without harm.
+//! Always: every request touches at most [`MAX_TOUCHED`] entries and makes at most [`MAX_TABLES`] tables, or answers that it
+//! is to be sent again; the pages a fill needs are set aside before anything is changed; the shadow belongs to one
+//! [`Space`], and a request that comes from another one drops it first, so that a request may be sent again (after a
+//! restart, say) without harm.
 
 use crate::access::Access;
 use crate::counters::Counters;
 use crate::memory::GuestMemory;
-use crate::pages::{PageRecord, Pages};
+use crate::mutant::{self, Mutant};
+use crate::pages::{PageRecord, Pages, Way};
 use crate::policy;
 use crate::space::{Format, Limits, Space};
 use crate::tables::{Flush, ShadowTables, TableError};
 use crate::walk::{GuestPageSize, Stop, Translation, walk};
 use exit_abi::Mode;
+use words::x86::pte;
 use words::{Gfn, Gpa, Gva, PageSize};
 
+/// Most entries of the guest's tables, entries of the shadow and records of its pages that a request looks at or changes.
+/// A table made empty counts once here; how many of these a request makes is bounded by [`MAX_TABLES`].
+pub const MAX_TOUCHED: u64 = 512;
+/// Most tables that one attempt at a request makes: the four directories and the root of a PAE shadow, and a page table.
+pub const MAX_TABLES: u64 = 6;
+/// More than one attempt at a request touches: a walk that starts again as often as it may (16 times, four entries read and
+/// four marked), one search for the way (31 records), three tables made, each in the place of an evicted one (40 records
+/// and entries), a root with its directories (30), one table taken away (35), and one leaf.
+const ATTEMPT: u64 = 360;
+/// Tables below the root that one address needs.
+const TABLES_BELOW_ROOT: usize = 3;
 /// Times a request is tried before the guest is sent back to try: the kernel may make the pool stale at any moment.
 const ATTEMPTS: u32 = 4;
-/// Entries of a table.
-const ENTRIES: u32 = 512;
+
+/// Fewest pages with which every instruction and every delivery of an event gets done.
+///
+/// The processor makes no progress unless all that one instruction, or one event on its way to its handler, touches is
+/// mapped at once. What it touches falls into a few spans of less than 2 MiB each; a span crosses at most one boundary of
+/// any level, so it lies under at most two tables of levels 1, 2 and 3 each, and below the shared root nothing else is
+/// shared in the worst case: both sides of a 512 GiB boundary. So a span costs six pages.
+///
+/// | in long mode | spans | |
+/// | --- | --: | --- |
+/// | far CALL through memory and a call gate to an inner ring | 6 | code, operand, LDT (the gate), GDT (the code segment), TSS, new stack |
+/// | INT n, or an exception, to an inner ring | 5 | code, IDT, GDT or LDT, TSS, new stack |
+/// | an external event | 4 | IDT, GDT or LDT, TSS, new stack |
+/// | IRET, RETF to an outer ring | 4 | code, stack, GDT, LDT |
+/// | MOVS, CMPS; PUSH, POP, CALL with an operand in memory | 3 | code, two operands |
+/// | ENTER with nesting | 3 | code, old frame, new frame with its far end |
+/// | INS, OUTS with the I/O permission map | 3 | code, operand, TSS |
+/// | load of a segment register, LTR, LLDT | 3 | code, operand, GDT or LDT |
+/// | XSAVE and its like, gathers (done an element at a time) | 2 | code, operand |
+///
+/// (APM vol. 2, 4.6 for descriptors, 8.9 for delivery; an event that meets a page fault is delivered again from the start.)
+/// Outside long mode only page tables are made on demand, and tables of 64 KiB, stacks and operands need at most two each:
+/// code, operand, GDT, LDT, TSS, old and new stack make 14 with the root's five pages, 19.
+///
+/// That this is enough: of the tables outside the way in use, eviction takes the one filled longest ago, so those filled since
+/// the instruction was tried first go last; were one of them taken, the pool would hold nothing but such tables, and the
+/// one to be made, more than the instruction needs. So each of its tables is made at most once, each page filled at most
+/// once for each kind of access, and then it runs.
+pub const MIN_PAGES: usize = 1 + 6 * 2 * TABLES_BELOW_ROOT;
 
 /// A guest's page fault, or another access of the guest to a linear address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,7 +140,7 @@ pub enum Load {
 /// A request that could not be served. Nothing a guest does leads here.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
-    /// The pool has fewer pages than one path of tables needs.
+    /// The pool has fewer than [`MIN_PAGES`].
     PoolTooSmall,
     /// The kernel refuses operations even on a fresh shadow.
     Refused,
@@ -117,26 +159,51 @@ pub struct Engine<'a, M, T> {
     space: Option<Space>,
     /// The root installed for it.
     root: Option<u32>,
+    /// The kernel may hold tables that the records know nothing of, since it refused to drop them.
+    unknown: bool,
+    /// The request before this one ended in the kernel's refusal.
+    refused: bool,
+    /// The fault answered last, and how often in a row.
+    last: Option<Fault>,
+    repeats: u64,
     counters: Counters,
     touched: u64,
+    made: u64,
 }
 
 impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
-    /// Fewest pages: a PAE root, its four directories and one page table.
-    pub const MIN_PAGES: usize = 6;
+    /// Fewest pages that hold the way of one address: a PAE root, its four directories and one page table.
+    pub const FEWEST_PAGES: usize = 6;
 
     /// An engine over as many pool pages as there are records.
     ///
     /// # Errors
-    /// [`Error::PoolTooSmall`] below [`Self::MIN_PAGES`].
+    /// [`Error::PoolTooSmall`] below [`MIN_PAGES`].
     pub fn new(
         memory: M,
         tables: T,
         limits: Limits,
         records: &'a mut [PageRecord],
     ) -> Result<Self, Error> {
+        if records.len() < MIN_PAGES {
+            return Err(Error::PoolTooSmall);
+        }
+        Self::cramped(memory, tables, limits, records)
+    }
+
+    /// An engine over fewer pages than [`MIN_PAGES`], for tests that want eviction at every step: each fault is filled, but
+    /// an instruction that needs several pages may never have them all.
+    ///
+    /// # Errors
+    /// [`Error::PoolTooSmall`] below [`Self::FEWEST_PAGES`].
+    pub fn cramped(
+        memory: M,
+        tables: T,
+        limits: Limits,
+        records: &'a mut [PageRecord],
+    ) -> Result<Self, Error> {
         let pages = Pages::new(records);
-        if pages.count() < Self::MIN_PAGES {
+        if pages.count() < Self::FEWEST_PAGES {
             return Err(Error::PoolTooSmall);
         }
         Ok(Self {
@@ -146,8 +213,13 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
             pages,
             space: None,
             root: None,
+            unknown: false,
+            refused: false,
+            last: None,
+            repeats: 0,
             counters: Counters::default(),
             touched: 0,
+            made: 0,
         })
     }
 
@@ -180,6 +252,7 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
     /// As [`Error`] says.
     pub fn fault(&mut self, fault: &Fault) -> Result<Outcome, Error> {
         let outcome = self.request(Ok(Outcome::Retry), |engine| engine.resolve(fault))??;
+        self.note_repeat(fault, outcome);
         match outcome {
             Outcome::Filled => self.counters.fills += 1,
             Outcome::Inject { .. } => self.counters.injected += 1,
@@ -195,10 +268,16 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
     /// # Errors
     /// As [`Error`] says.
     pub fn translate(&mut self, fault: &Fault) -> Result<Target, Error> {
-        self.touched = 0;
+        self.begin();
         let space = match self.space {
             Some(space) if Self::is_same(&space, fault.mode, fault.cr3) => space,
-            _ => Space::read(&self.memory, fault.mode, fault.cr3),
+            // Under nested paging no space is ever loaded. There QEMU's software CPU sets A in PAE directory pointers, where
+            // it is reserved.
+            _ => {
+                let mut space = Space::read(&self.memory, fault.mode, fault.cr3);
+                space.pdptes = space.pdptes.map(|pointer| pointer & !pte::A);
+                space
+            }
         };
         let target = match self.walk(&space, fault) {
             Ok(found) => Ok(Target::At(found.gpa)),
@@ -215,6 +294,7 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
     /// # Errors
     /// As [`Error`] says.
     pub fn invlpg(&mut self, mode: Mode, cr3: u64, gva: Gva) -> Result<(), Error> {
+        self.last = None;
         self.request((), |engine| engine.drop_address(mode, cr3, gva))
     }
 
@@ -223,11 +303,17 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
     /// # Errors
     /// As [`Error`] says.
     pub fn load(&mut self, mode: Mode, cr3: u64, reason: LoadReason) -> Result<Load, Error> {
+        self.last = None;
         let space = self.loaded(mode, cr3, reason);
-        if !space.is_loadable(self.limits) {
+        if !space.is_loadable(self.limits) && !mutant::is(Mutant::LoadNotChecked) {
             return Ok(Load::GeneralProtection);
         }
         self.request((), |engine| {
+            if engine.keeps_shadow(mode, reason) {
+                engine.space = Some(space);
+                return Ok(());
+            }
+            engine.note_space_read(mode);
             engine.drop_all()?;
             engine.space = Some(space);
             engine.install_root(space.mode)
@@ -235,6 +321,19 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
         // Should the pool have gone stale in every attempt: the space counts, and the vCPU will ask for its root.
         self.space = Some(space);
         Ok(Load::Done)
+    }
+
+    /// Whether a deliberate fault keeps the shadow over a load.
+    fn keeps_shadow(&self, mode: Mode, reason: LoadReason) -> bool {
+        let mutant = match reason {
+            LoadReason::Cr3 => Mutant::NoDropOnCr3,
+            LoadReason::Cr0 => Mutant::NoDropOnCr0,
+            LoadReason::Cr4 => Mutant::NoDropOnCr4,
+            LoadReason::Efer => Mutant::NoDropOnEfer,
+            LoadReason::Reset => return false,
+        };
+        let fits = |space: Space| Format::of(space.mode) == Format::of(mode);
+        mutant::is(mutant) && self.space.is_some_and(fits)
     }
 
     /// The vCPU has no root: installs one.
@@ -256,41 +355,90 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
     fn request<R>(
         &mut self,
         unsettled: R,
+        step: impl FnMut(&mut Self) -> Result<R, TableError>,
+    ) -> Result<R, Error> {
+        self.begin();
+        let result = self.attempts(unsettled, step);
+        self.note_touched();
+        result
+    }
+
+    fn attempts<R>(
+        &mut self,
+        unsettled: R,
         mut step: impl FnMut(&mut Self) -> Result<R, TableError>,
     ) -> Result<R, Error> {
-        self.touched = 0;
-        let mut refused = false;
         for _ in 0..ATTEMPTS {
-            match step(self) {
+            match self.attempt(&mut step) {
                 Ok(result) => {
-                    self.note_touched();
+                    self.refused = false;
                     return Ok(result);
                 }
-                Err(TableError::Stale) => self.forget(),
+                Err(TableError::Stale) => {
+                    if !mutant::is(Mutant::NoForgetOnStale) {
+                        self.forget();
+                    }
+                }
                 // Kernel and engine disagree. Once, start over with an empty shadow; then give up.
-                Err(TableError::Refused) if !refused => {
-                    refused = true;
-                    if self.drop_all().is_err() {
+                Err(TableError::Refused) => {
+                    let again = core::mem::replace(&mut self.refused, true);
+                    if self.drop_all().is_err() || again {
                         return Err(Error::Refused);
                     }
                 }
-                Err(TableError::Refused) => {
-                    self.forget();
-                    return Err(Error::Refused);
-                }
+            }
+            self.collect_steps();
+            if self.touched + ATTEMPT > MAX_TOUCHED {
+                break;
             }
         }
-        self.note_touched();
         Ok(unsettled)
     }
 
+    fn attempt<R>(
+        &mut self,
+        step: &mut impl FnMut(&mut Self) -> Result<R, TableError>,
+    ) -> Result<R, TableError> {
+        self.made = 0;
+        let result = if self.unknown {
+            self.drop_all().and_then(|()| step(self))
+        } else {
+            step(self)
+        };
+        self.counters.max_tables = self.counters.max_tables.max(self.made);
+        result
+    }
+
+    fn begin(&mut self) {
+        self.collect_steps();
+        self.touched = 0;
+        self.counters.requests += 1;
+    }
+
+    fn collect_steps(&mut self) {
+        self.touched += self.pages.take_steps();
+    }
+
     fn note_touched(&mut self) {
+        self.collect_steps();
         self.counters.max_touched = self.counters.max_touched.max(self.touched);
+    }
+
+    /// Counts how often the same fault comes in a row although it was filled: an access that makes no progress.
+    fn note_repeat(&mut self, fault: &Fault, outcome: Outcome) {
+        let settled = matches!(outcome, Outcome::Inject { .. } | Outcome::Device { .. });
+        self.repeats = match self.last {
+            Some(last) if last == *fault && !settled => self.repeats + 1,
+            _ => 0,
+        };
+        self.last = (!settled).then_some(*fault);
+        self.counters.max_repeats = self.counters.max_repeats.max(self.repeats);
     }
 
     /// Whether a request from (`mode`, `cr3`) belongs to `space`.
     fn is_same(space: &Space, mode: Mode, cr3: u64) -> bool {
-        space.mode.role() == mode.role() && space.cr3 == cr3
+        let same_role = space.mode.role() == mode.role() || mutant::is(Mutant::AdoptIgnoresRole);
+        same_role && (space.cr3 == cr3 || mutant::is(Mutant::AdoptIgnoresCr3))
     }
 
     /// The space after a load. PDPTEs are read when CR3 is written, when PAE paging begins, and when CR4 changes in a bit
@@ -299,21 +447,29 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
         const LATCHING: u32 = Mode::PSE | Mode::PGE | Mode::SMEP;
         let fresh = Space::read(&self.memory, mode, cr3);
         let Some(old) = self.space else { return fresh };
-        let keeps = Format::of(old.mode) == Format::Pae
-            && Format::of(mode) == Format::Pae
-            && old.cr3 == cr3
-            && match reason {
-                LoadReason::Cr3 | LoadReason::Reset => false,
-                LoadReason::Cr4 => (old.mode.role() ^ mode.role()) & LATCHING == 0,
-                LoadReason::Cr0 | LoadReason::Efer => true,
-            };
-        if keeps {
+        let within = Format::of(old.mode) == Format::Pae && Format::of(mode) == Format::Pae;
+        let keeps = match reason {
+            LoadReason::Cr3 => mutant::is(Mutant::NoLatchOnCr3),
+            LoadReason::Reset => false,
+            LoadReason::Cr4 => {
+                (old.mode.role() ^ mode.role()) & LATCHING == 0 || mutant::is(Mutant::NoLatchOnCr4)
+            }
+            LoadReason::Cr0 | LoadReason::Efer => !mutant::is(Mutant::LatchOnEveryLoad),
+        } && (old.cr3 == cr3 || mutant::is(Mutant::NoLatchOnCr3));
+        if within && keeps {
             Space {
                 pdptes: old.pdptes,
                 ..fresh
             }
         } else {
             fresh
+        }
+    }
+
+    /// A space was read: in PAE paging, four PDPTEs.
+    fn note_space_read(&mut self, mode: Mode) {
+        if Format::of(mode) == Format::Pae {
+            self.touched += 4;
         }
     }
 
@@ -324,6 +480,7 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
             Some(space) if Self::is_same(&space, mode, cr3) => Ok(space.seen_by(mode)),
             _ => {
                 self.drop_all()?;
+                self.note_space_read(mode);
                 let space = Space::read(&self.memory, mode, cr3);
                 self.space = Some(space);
                 Ok(space)
@@ -341,7 +498,11 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
         self.forget();
         self.counters.flush_all += 1;
         self.touched += 1;
-        self.tables.retire()
+        // Until the kernel has dropped the shadow too, nothing here says what the vCPU can reach.
+        self.unknown = true;
+        self.tables.retire()?;
+        self.unknown = false;
+        Ok(())
     }
 
     fn invalidate(&mut self, what: Flush) -> Result<(), TableError> {
@@ -352,11 +513,28 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
         self.tables.invalidate(what)
     }
 
+    /// Empties one slot of a table, and flushes nothing.
+    fn clear(&mut self, table: u32, slot: u32) -> Result<(), TableError> {
+        self.touched += 1;
+        self.tables.clear(table, slot, 1)
+    }
+
+    /// Makes the page an empty table, unlinked; the kernel flushes whatever was cached of it before (I3).
+    fn reset(&mut self, page: u32, level: u32) -> Result<(), TableError> {
+        self.touched += 1;
+        self.made += 1;
+        self.tables.reset(page, level)
+    }
+
     fn walk(&mut self, space: &Space, fault: &Fault) -> Result<Translation, Stop> {
+        let mut space = space.seen_by(fault.mode);
+        if mutant::is(Mutant::PdptesNotLatched) {
+            space = Space::read(&self.memory, fault.mode, fault.cr3);
+        }
         walk(
             &self.memory,
             self.limits,
-            &space.seen_by(fault.mode),
+            &space,
             fault.gva,
             fault.access,
             &mut self.touched,
@@ -384,6 +562,11 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
             self.install_root(fault.mode)?;
         }
         self.fill(fault, &found)?;
+        if self.last == Some(*fault) {
+            // Filled a moment ago, and yet it faults: should the processor hold an entry from before, it goes now.
+            let gva = Format::of(fault.mode).address(fault.gva);
+            self.invalidate(Flush::Address(gva))?;
+        }
         Ok(Ok(Outcome::Filled))
     }
 
@@ -391,29 +574,42 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
     fn install_root(&mut self, mode: Mode) -> Result<(), TableError> {
         self.forget();
         let root = if Format::of(mode) == Format::Long {
-            self.pinned_table(4, Gva::new(0))?
+            self.long_root()?
         } else {
-            let mut directories = [0; 4];
-            for (gigabyte, directory) in directories.iter_mut().enumerate() {
-                *directory = self.pinned_table(2, Gva::new((gigabyte as u64) << 30))?;
-            }
-            let root = self.pages.take().ok_or(TableError::Refused)?;
-            self.touched += 4;
-            self.tables.reset_pae_root(root, directories)?;
-            root
+            self.pae_root()?
         };
         self.tables.set_root(root)?;
         self.root = Some(root);
         Ok(())
     }
 
-    fn pinned_table(&mut self, level: u32, gva: Gva) -> Result<u32, TableError> {
-        // The pages were just forgotten and there are at least `MIN_PAGES`.
-        let page = self.pages.take().ok_or(TableError::Refused)?;
-        self.touched += 1;
-        self.tables.reset(page, level)?;
-        self.pages.place(page, level, gva, true);
-        Ok(page)
+    fn long_root(&mut self) -> Result<u32, TableError> {
+        let root = self.fresh_page()?;
+        self.reset(root, 4)?;
+        self.pages.place_root(root, 4);
+        Ok(root)
+    }
+
+    fn pae_root(&mut self) -> Result<u32, TableError> {
+        let mut directories = [0; 4];
+        for directory in &mut directories {
+            *directory = self.fresh_page()?;
+            self.reset(*directory, 2)?;
+        }
+        let root = self.fresh_page()?;
+        self.touched += 4;
+        self.made += 1;
+        self.tables.reset_pae_root(root, directories)?;
+        self.pages.place_root(root, 3);
+        for (slot, directory) in (0..).zip(directories) {
+            self.pages.place(directory, root, slot, true);
+        }
+        Ok(root)
+    }
+
+    /// A page for the root: they were just forgotten, and there are at least [`Self::FEWEST_PAGES`].
+    fn fresh_page(&mut self) -> Result<u32, TableError> {
+        self.pages.take().ok_or(TableError::Refused)
     }
 
     /// Puts what the walk found into the shadow: one leaf, as large as guest page and memory allow.
@@ -421,105 +617,132 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
         let gva = Format::of(fault.mode).address(fault.gva);
         let rights = policy::leaf_rights(fault.mode, found, fault.access);
         let size = self.leaf_size(found);
-        let table = self.table(gva, size.level())?;
+        let mut way = self.pages.way(gva);
+        let table = self.table(gva, size.level(), &mut way)?;
         if size == PageSize::Size2M {
-            self.drop_table_below(table, gva)?;
+            self.drop_table_below(table, gva, &way)?;
             self.pages.set_leaves(table);
         }
         if found.size.bits() > size.bits() && fault.mode.has(Mode::PG) {
-            self.note_pieces(gva, found.size, table);
+            self.note_pieces(gva, found.size, size, &way);
         }
         let gfn: Gfn = found.gpa.align_down(size.bits()).frame();
         self.touched += 1;
         self.tables
             .fill(table, gva.index(size.level()) as u32, gfn, size, rights)?;
-        self.pages.touch(size.level(), gva);
+        self.pages.touch(size.level(), &way);
         Ok(())
     }
 
     /// A large guest page is kept large, in pieces of 2 MiB, where that much is memory.
     fn leaf_size(&self, found: &Translation) -> PageSize {
         let large = PageSize::Size2M;
-        let fits = found.size >= GuestPageSize::Size2M
-            && self
-                .memory
-                .is_memory(found.gpa.align_down(large.bits()), large.bytes());
-        if fits { large } else { PageSize::Size4K }
+        let is_large =
+            found.size >= GuestPageSize::Size2M || mutant::is(Mutant::LeafLargerThanGuestPage);
+        let is_memory = self
+            .memory
+            .is_memory(found.gpa.align_down(large.bits()), large.bytes())
+            || mutant::is(Mutant::LargeLeafOverHole);
+        if is_large && is_memory {
+            large
+        } else {
+            PageSize::Size4K
+        }
     }
 
-    /// Remembers for INVLPG that a guest page stands in pieces in `table`; the directory knows of what is larger than one
-    /// of its slots.
-    fn note_pieces(&mut self, gva: Gva, size: GuestPageSize, table: u32) {
-        self.pages.add_pieces(table, size.bits());
-        if size > GuestPageSize::Size2M
-            && let Some(directory) = self.pages.find(2, gva)
+    /// Remembers for INVLPG that a guest page of `size` stands in leaves of `leaf`: its page table knows, and for what is
+    /// larger than a slot of the directory, the directory.
+    fn note_pieces(&mut self, gva: Gva, size: GuestPageSize, leaf: PageSize, way: &Way) {
+        if let Some(table) = way.table(1)
+            && leaf == PageSize::Size4K
+            && !mutant::is(Mutant::NoPiecesInTable)
         {
-            self.pages.add_pieces(directory, size.bits());
+            self.pages.add_pieces(table, size.bits());
+        }
+        let Some(directory) = way.table(2) else {
+            return;
+        };
+        match size {
+            GuestPageSize::Size4M if !mutant::is(Mutant::NoPairsInDirectory) => {
+                self.pages.set_pair(directory, gva);
+            }
+            GuestPageSize::Size1G if !mutant::is(Mutant::NoPiecesInDirectory) => {
+                self.pages.add_pieces(directory, size.bits());
+            }
+            _ => {}
         }
     }
 
     /// The table of `level` on the way of `gva`, built with what is missing above it.
-    fn table(&mut self, gva: Gva, level: u32) -> Result<u32, TableError> {
-        let mut at = level;
-        let mut table = loop {
-            match self.pages.find(at, gva) {
-                Some(page) => break page,
-                None if at < 4 => at += 1,
-                // A root stands and is found at level 4, or at level 2 for each gigabyte below 4.
-                None => return Err(TableError::Refused),
-            }
-        };
+    fn table(&mut self, gva: Gva, level: u32, way: &mut Way) -> Result<u32, TableError> {
+        // A root stands and is on every way.
+        let (mut at, mut table) = way.lowest(level).ok_or(TableError::Refused)?;
+        let mut pages = self.reserve((at - level) as usize, way)?.into_iter();
         while at > level {
-            let child = self.new_table(gva, at - 1)?;
+            let child = pages.next().flatten().ok_or(TableError::Refused)?;
             let slot = gva.index(at) as u32;
+            self.reset(child, at - 1)?;
             if at == 2 && self.pages.has_leaves(table) {
-                self.touched += 1;
-                self.tables.clear(table, slot, 1)?;
+                // A large leaf may stand there. Resetting the new table has flushed it with all the rest.
+                self.clear(table, slot)?;
             }
             self.touched += 1;
             self.tables.link(table, slot, child)?;
-            self.pages.place(child, at - 1, gva, false);
-            table = child;
-            at -= 1;
+            self.pages.place(child, table, slot, false);
+            way.set(at - 1, child);
+            (at, table) = (at - 1, child);
         }
         Ok(table)
     }
 
-    /// A page, reset to an empty table; when none is left, the one filled longest ago and not on the way of `gva`.
-    fn new_table(&mut self, gva: Gva, level: u32) -> Result<u32, TableError> {
-        let page = match self.pages.take() {
-            Some(page) => page,
-            None => self.evict(gva)?,
-        };
-        self.touched += 1;
-        self.tables.reset(page, level)?;
-        Ok(page)
+    /// Sets as many pages aside as `count` tables need, before anything on the way is changed. Where too few are unused,
+    /// tables are evicted: those filled longest ago and not on the way.
+    fn reserve(
+        &mut self,
+        count: usize,
+        way: &Way,
+    ) -> Result<[Option<u32>; TABLES_BELOW_ROOT], TableError> {
+        let mut pages = [None; TABLES_BELOW_ROOT];
+        for page in pages.iter_mut().take(count) {
+            *page = match self.pages.take() {
+                Some(page) => Some(page),
+                None => Some(self.evict(way)?),
+            };
+        }
+        Ok(pages)
     }
 
     /// Unlinks a table. The caller resets it, which flushes what the vCPU may have cached of it (I3).
-    fn evict(&mut self, gva: Gva) -> Result<u32, TableError> {
-        let (page, level, covered) = self.pages.victim(gva).ok_or(TableError::Refused)?;
-        let parent = self
-            .pages
-            .find(level + 1, covered)
-            .ok_or(TableError::Refused)?;
-        self.touched += 1;
-        self.tables
-            .clear(parent, covered.index(level + 1) as u32, 1)?;
-        self.pages.displace(page);
+    fn evict(&mut self, way: &Way) -> Result<u32, TableError> {
+        // There are at least `FEWEST_PAGES`, more than root and way take.
+        let page = self.pages.victim(way).ok_or(TableError::Refused)?;
+        self.unlink(page)?;
         self.counters.evictions += 1;
         Ok(page)
     }
 
+    /// Takes a table, which has none below it, out of its parent. It stays in use.
+    fn unlink(&mut self, page: u32) -> Result<(), TableError> {
+        let (parent, slot) = self.pages.link(page);
+        self.clear(parent, slot)?;
+        self.pages.displace(page);
+        Ok(())
+    }
+
     /// Drops the page table in `gva`'s slot of `directory`, if there is one, to make room for a large leaf.
-    fn drop_table_below(&mut self, directory: u32, gva: Gva) -> Result<(), TableError> {
-        let Some(table) = self.pages.find(1, gva) else {
+    fn drop_table_below(&mut self, directory: u32, gva: Gva, way: &Way) -> Result<(), TableError> {
+        let Some(table) = way.table(1) else {
             return Ok(());
         };
-        self.touched += 1;
-        self.tables.clear(directory, gva.index(2) as u32, 1)?;
-        self.pages.displace(table);
-        self.pages.give_back(table);
+        if mutant::is(Mutant::MergeKeepsTableInBooks) {
+            self.clear(directory, gva.index(2) as u32)?;
+        } else {
+            self.unlink(table)?;
+            self.pages.give_back(table);
+        }
+        if mutant::is(Mutant::NoFlushOnMerge) {
+            return Ok(());
+        }
         self.invalidate(Flush::All)
     }
 
@@ -531,64 +754,82 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
         if format == Format::Off || (format == Format::Long && !gva.is_canonical()) {
             return Ok(());
         }
-        let Some(directory) = self.pages.find(2, gva) else {
+        let way = self.pages.way(gva);
+        let Some(directory) = way.table(2) else {
             return Ok(());
         };
-        let pieces = self.pages.pieces(directory);
-        if pieces == GuestPageSize::Size1G.bits() {
-            self.drop_directory(directory, gva)
-        } else if pieces == GuestPageSize::Size4M.bits() {
-            let first = gva.align_down(GuestPageSize::Size4M.bits()).bits();
-            self.drop_slot(directory, Gva::new(first))?;
-            self.drop_slot(directory, Gva::new(first + PageSize::Size2M.bytes()))?;
-            self.invalidate(Flush::All)
+        let is_gigabyte = self.pages.pieces(directory) == GuestPageSize::Size1G.bits();
+        if is_gigabyte && !mutant::is(Mutant::InvlpgDropsOnePieceOfGigabyte) {
+            // Up to 512 tables and leaves: a fresh shadow costs less than their end.
+            self.drop_all()?;
+            self.install_root(mode)
+        } else if self.pages.is_pair(directory, gva) {
+            self.drop_pair(directory, gva)
         } else {
-            self.drop_page(directory, gva)
+            self.drop_page(directory, gva, &way)
         }
     }
 
+    /// Drops the two slots of `directory` that hold pieces of a 4 MiB page.
+    fn drop_pair(&mut self, directory: u32, gva: Gva) -> Result<(), TableError> {
+        let first = gva.align_down(GuestPageSize::Size4M.bits()).bits();
+        for half in [first, first + PageSize::Size2M.bytes()] {
+            let half = Gva::new(half);
+            let holds = half == gva.align_down(PageSize::Size2M.bits());
+            if holds || !mutant::is(Mutant::InvlpgDropsOneHalf) {
+                let way = self.pages.way(half);
+                self.drop_slot(directory, half, &way)?;
+            }
+        }
+        self.flush_pieces()
+    }
+
     /// Drops the leaf of one address; all leaves of its table if they are pieces of one guest page.
-    fn drop_page(&mut self, directory: u32, gva: Gva) -> Result<(), TableError> {
-        match self.pages.find(1, gva) {
+    fn drop_page(&mut self, directory: u32, gva: Gva, way: &Way) -> Result<(), TableError> {
+        match way.table(1) {
             Some(table) if self.pages.pieces(table) != 0 => {
-                self.drop_slot(directory, gva)?;
-                self.invalidate(Flush::All)
+                self.drop_slot(directory, gva, way)?;
+                self.flush_pieces()
             }
             Some(table) => {
-                self.touched += 1;
-                self.tables.clear(table, gva.index(1) as u32, 1)?;
-                self.invalidate(Flush::Address(gva))
+                if !mutant::is(Mutant::NoClearOnInvlpg) {
+                    self.clear(table, gva.index(1) as u32)?;
+                }
+                self.flush_address(gva)
             }
             None if self.pages.has_leaves(directory) => {
-                self.drop_slot(directory, gva)?;
-                self.invalidate(Flush::Address(gva))
+                self.drop_slot(directory, gva, way)?;
+                self.flush_address(gva)
             }
             None => Ok(()),
         }
     }
 
-    /// Empties the 2 MiB that `gva` lies in: the leaf in the directory, or every leaf of the table below.
-    fn drop_slot(&mut self, directory: u32, gva: Gva) -> Result<(), TableError> {
-        if let Some(table) = self.pages.find(1, gva) {
-            self.touched += u64::from(ENTRIES);
-            self.tables.clear(table, 0, ENTRIES)
-        } else {
-            self.touched += 1;
-            self.tables.clear(directory, gva.index(2) as u32, 1)
+    /// Empties the 2 MiB that `gva` lies in: takes the leaf out of the directory, or the table below it.
+    fn drop_slot(&mut self, directory: u32, gva: Gva, way: &Way) -> Result<(), TableError> {
+        match way.table(1) {
+            Some(table) => {
+                self.unlink(table)?;
+                self.pages.give_back(table);
+                Ok(())
+            }
+            None => self.clear(directory, gva.index(2) as u32),
         }
     }
 
-    /// Empties the gigabyte that `gva` lies in.
-    fn drop_directory(&mut self, directory: u32, gva: Gva) -> Result<(), TableError> {
-        let first = gva.align_down(GuestPageSize::Size1G.bits());
-        self.touched += u64::from(ENTRIES);
-        self.tables.clear(directory, 0, ENTRIES)?;
-        for slot in 0..u64::from(ENTRIES) {
-            let covered = first.wrapping_add(slot << PageSize::Size2M.bits());
-            if let Some(table) = self.pages.find(1, covered) {
-                self.pages.displace(table);
-                self.pages.give_back(table);
-            }
+    /// After INVLPG took one leaf away.
+    fn flush_address(&mut self, gva: Gva) -> Result<(), TableError> {
+        if mutant::is(Mutant::NoFlushOnInvlpg) {
+            return Ok(());
+        }
+        self.invalidate(Flush::Address(gva))
+    }
+
+    /// After INVLPG took pieces of a larger page away. An address of the guest's is not enough: each piece has its own place
+    /// in the TLB, and the unlinked table may be cached itself (APM vol. 2, 5.5).
+    fn flush_pieces(&mut self) -> Result<(), TableError> {
+        if mutant::is(Mutant::NoFlushOnInvlpgOfPieces) {
+            return Ok(());
         }
         self.invalidate(Flush::All)
     }

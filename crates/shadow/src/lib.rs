@@ -8,7 +8,7 @@
 //! Always: an entry of the shadow grants no more than the guest's tables granted when it was filled, and a page is writable
 //! in the shadow only if its guest entry is dirty. Left to others: whether a guest frame exists and with which rights (the
 //! kernel checks each entry), and everything about registers and events (vmm-server).
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "mutants")), no_std)]
 #![forbid(unsafe_code)]
 
 pub mod access;
@@ -16,6 +16,7 @@ pub mod counters;
 pub mod engine;
 mod entry;
 pub mod memory;
+pub mod mutant;
 pub mod pages;
 pub mod policy;
 pub mod space;
@@ -24,7 +25,9 @@ pub mod walk;
 
 pub use access::{Access, Kind};
 pub use counters::Counters;
-pub use engine::{Engine, Error, Fault, Load, LoadReason, Outcome, Target};
+pub use engine::{
+    Engine, Error, Fault, Load, LoadReason, MAX_TABLES, MAX_TOUCHED, MIN_PAGES, Outcome, Target,
+};
 pub use memory::GuestMemory;
 pub use pages::PageRecord;
 pub use space::{Limits, Space};

@@ -1,6 +1,7 @@
 //! What a shadow leaf grants, given what the guest's tables say and which access asked.
 
 use crate::access::Access;
+use crate::mutant::{Mutant, is};
 use crate::tables::Rights;
 use crate::walk::Translation;
 use exit_abi::Mode;
@@ -12,25 +13,29 @@ use exit_abi::Mode;
 /// With the guest's CR0.WP clear, a supervisor may write a read-only page. A supervisor page simply becomes writable. A
 /// user page becomes writable *and supervisor-only*, so that user code still cannot write it: the next user access faults
 /// and turns it back. Executing it would then pass SMEP, so it gets NX. SMAP cannot be had there: until it is turned back,
-/// the guest's kernel may read and write that page with RFLAGS.AC clear too. That needs a guest that turns SMAP on and WP
-/// off together, and loosens nothing but that guest's protection from itself.
+/// the guest's kernel may read and write that page with RFLAGS.AC clear too, and so may implicit accesses. That needs a
+/// guest that turns SMAP on and WP off together, and loosens nothing but that guest's protection from itself. To be exact
+/// one would have to run each such store alone, or with the real WP clear, which protects what the guest must not write.
 #[must_use]
-pub const fn leaf_rights(mode: Mode, found: &Translation, access: Access) -> Rights {
+pub fn leaf_rights(mode: Mode, found: &Translation, access: Access) -> Rights {
     if !mode.has(Mode::PG) {
         return Rights::ALL;
     }
-    let past_read_only = !mode.has(Mode::WP) && !found.writable;
+    let past_read_only = !mode.has(Mode::WP) && !found.writable && !is(Mutant::LeafIgnoresWp);
+    let execute = found.executable || is(Mutant::LeafIgnoresNx);
     if past_read_only && found.user && access.is_write() && !access.user {
+        let smep = mode.has(Mode::SMEP) && !is(Mutant::LeafPastReadOnlyEscapesSmep);
         return Rights {
             write: true,
-            user: false,
-            execute: found.executable && !mode.has(Mode::SMEP),
+            user: is(Mutant::LeafPastReadOnlyForUser),
+            execute: execute && !smep,
         };
     }
-    let writable = found.writable || (past_read_only && !found.user);
+    let writable =
+        found.writable || (past_read_only && !found.user) || is(Mutant::LeafIgnoresReadOnly);
     Rights {
-        write: writable && found.dirty,
-        user: found.user,
-        execute: found.executable,
+        write: writable && (found.dirty || is(Mutant::LeafWritableBeforeDirty)),
+        user: found.user || is(Mutant::LeafIgnoresSupervisor),
+        execute,
     }
 }

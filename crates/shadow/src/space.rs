@@ -2,6 +2,7 @@
 
 use crate::GuestMemory;
 use crate::entry;
+use crate::mutant::{Mutant, is};
 use exit_abi::Mode;
 use words::{Gpa, Gva};
 
@@ -52,9 +53,10 @@ impl Format {
 
     /// The linear address as the processor uses it: outside long mode the upper half does not exist.
     #[must_use]
-    pub const fn address(self, gva: Gva) -> Gva {
+    pub fn address(self, gva: Gva) -> Gva {
         match self {
             Self::Long => gva,
+            _ if is(Mutant::AddressNotTruncated) => gva,
             _ => Gva::new(gva.bits() & 0xffff_ffff),
         }
     }
@@ -82,7 +84,12 @@ impl Space {
         };
         if Format::of(mode) == Format::Pae {
             // APM vol. 2, 5.2.3: CR3 points to a 32-byte aligned table below 4 GiB.
-            let table = Gpa::new(cr3 & 0xffff_ffe0);
+            let alignment = if is(Mutant::PdptesFromPageStart) {
+                0xfff
+            } else {
+                0x1f
+            };
+            let table = Gpa::new(cr3 & 0xffff_ffff & !alignment);
             for (index, pdpte) in space.pdptes.iter_mut().enumerate() {
                 *pdpte = memory
                     .read64(table.wrapping_add(8 * index as u64))
@@ -101,7 +108,7 @@ impl Space {
                 .pdptes
                 .iter()
                 .all(|&pdpte| entry::pdpte_is_valid(pdpte, limits)),
-            Format::Long => self.cr3 >> limits.width == 0,
+            Format::Long => self.cr3 >> limits.width == 0 || is(Mutant::Cr3NotChecked),
         }
     }
 

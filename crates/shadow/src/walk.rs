@@ -10,6 +10,7 @@
 use crate::access::{Access, Kind};
 use crate::entry;
 use crate::memory::GuestMemory;
+use crate::mutant::{Mutant, is};
 use crate::space::{Format, Limits, Space};
 use exit_abi::Mode;
 use words::x86::{pf, pte};
@@ -122,15 +123,22 @@ pub fn walk<M: GuestMemory>(
     if format == Format::Off {
         return Ok(identity(gva));
     }
-    if format == Format::Long && !gva.is_canonical() {
+    if format == Format::Long && !gva.is_canonical() && !is(Mutant::CanonicalNotChecked) {
         return Err(Stop::NonCanonical);
     }
+    let fault = |reason| Stop::Fault(error_code(space.mode, access, reason));
     for _ in 0..MAX_RESTARTS {
-        let mut found = descend(memory, limits, space, gva, format, touched)
-            .and_then(|found| permit(space.mode, &found, access).map(|()| found))
-            .map_err(|reason| Stop::Fault(error_code(space.mode, access, reason)))?;
+        let mut found = descend(memory, limits, space, gva, format, touched).map_err(fault)?;
+        let allowed = permit(space.mode, &found, access);
+        if !allowed && !is(Mutant::MarksBeforeRights) {
+            return Err(fault(pf::P));
+        }
         if mark(memory, format, &mut found, access.is_write(), touched) {
-            return Ok(found);
+            return if allowed {
+                Ok(found)
+            } else {
+                Err(fault(pf::P))
+            };
         }
     }
     Err(Stop::Contended)
@@ -138,6 +146,19 @@ pub fn walk<M: GuestMemory>(
 
 /// P and RSVD of the error code: what the tables contribute.
 type Reason = u32;
+
+/// Looks at P and at the `reserved` bits of an entry.
+fn check(value: u64, reserved: u64) -> Result<(), Reason> {
+    if value & pte::P == 0 && !is(Mutant::PresentIgnored) {
+        Err(0)
+    } else if value & reserved == 0 {
+        Ok(())
+    } else if is(Mutant::ReservedWithoutPresent) {
+        Err(pf::RSVD)
+    } else {
+        Err(pf::P | pf::RSVD)
+    }
+}
 
 const fn identity(gva: Gva) -> Translation {
     Translation {
@@ -170,13 +191,9 @@ fn descend<M: GuestMemory>(
         Format::TwoLevel => descend_narrow(memory, limits, space, gva, touched),
         Format::Pae => {
             let pdpte = space.pdptes[(gva.bits() >> 30 & 3) as usize];
-            if pdpte & pte::P == 0 {
-                return Err(0);
-            }
-            // Only a load that did not go through `Space::is_loadable` can have left such an entry here.
-            if !entry::pdpte_is_valid(pdpte, limits) {
-                return Err(pf::P | pf::RSVD);
-            }
+            // Only a load that did not go through `Space::is_loadable` can have left an entry with reserved bits here.
+            let is_valid = entry::pdpte_is_valid(pdpte, limits);
+            check(pdpte, if is_valid { 0 } else { !0 })?;
             descend_wide(
                 memory,
                 limits,
@@ -210,29 +227,20 @@ fn descend_wide<M: GuestMemory>(
     let nxe = space.mode.has(Mode::NXE);
     let (mut table, mut level) = top;
     let mut path = Path::default();
-    let mut all = !0;
-    let mut any = 0;
     loop {
         let at = Gpa::new(table).wrapping_add(8 * gva.index(level) as u64);
         let value = memory.read64(at).unwrap_or(!0);
         *touched += 1;
-        if value & pte::P == 0 {
-            return Err(0);
-        }
-        if value & entry::reserved(level, value, long, nxe, limits) != 0 {
-            return Err(pf::P | pf::RSVD);
-        }
+        check(value, entry::reserved(level, value, long, nxe, limits))?;
         path.push(at, value);
-        all &= value;
-        any |= value;
-        if entry::is_leaf(level, value, long, limits) {
+        if entry::is_leaf(level, value, limits) {
             let size = match level {
                 1 => GuestPageSize::Size4K,
                 2 => GuestPageSize::Size2M,
                 _ => GuestPageSize::Size1G,
             };
             let base = Gpa::new(value & pte::ADDRESS).align_down(size.bits());
-            return Ok(leaf(base, gva, size, all, any & pte::NX == 0, path));
+            return Ok(leaf(base, gva, size, path));
         }
         table = value & pte::ADDRESS;
         level -= 1;
@@ -252,91 +260,83 @@ fn descend_narrow<M: GuestMemory>(
     let at = Gpa::new((space.cr3 & TABLE) + 4 * (gva.bits() >> 22));
     let directory = u64::from(memory.read32(at).unwrap_or(!0));
     *touched += 1;
-    if directory & pte::P == 0 {
-        return Err(0);
-    }
+    let large =
+        directory & pte::PS != 0 && (space.mode.has(Mode::PSE) || is(Mutant::PageSizeWithoutPse));
+    check(
+        directory,
+        if large { entry::reserved_4m(limits) } else { 0 },
+    )?;
     path.push(at, directory);
-    if directory & pte::PS != 0 && space.mode.has(Mode::PSE) {
-        if directory & entry::reserved_4m(limits) != 0 {
-            return Err(pf::P | pf::RSVD);
-        }
-        let high = (directory >> 13) & ((1 << entry::high_bits_4m(limits)) - 1);
-        let base = Gpa::new(directory & 0xffc0_0000 | high << 32);
-        return Ok(leaf(
-            base,
-            gva,
-            GuestPageSize::Size4M,
-            directory,
-            true,
-            path,
-        ));
+    if large {
+        let base = Gpa::new(entry::address_4m(directory, limits));
+        return Ok(leaf(base, gva, GuestPageSize::Size4M, path));
     }
     let at = Gpa::new((directory & TABLE) + 4 * (gva.bits() >> 12 & 0x3ff));
     let page = u64::from(memory.read32(at).unwrap_or(!0));
     *touched += 1;
-    if page & pte::P == 0 {
-        return Err(0);
-    }
+    check(page, 0)?;
     path.push(at, page);
-    Ok(leaf(
-        Gpa::new(page & TABLE),
-        gva,
-        GuestPageSize::Size4K,
-        directory & page,
-        true,
-        path,
-    ))
+    let base = Gpa::new(page & TABLE);
+    Ok(leaf(base, gva, GuestPageSize::Size4K, path))
 }
 
-fn leaf(
-    base: Gpa,
-    gva: Gva,
-    size: GuestPageSize,
-    all: u64,
-    executable: bool,
-    path: Path,
-) -> Translation {
+/// What the whole path grants: R/W and U/S count if set, NX if clear, in every entry. A 4-byte entry has no NX.
+fn leaf(base: Gpa, gva: Gva, size: GuestPageSize, path: Path) -> Translation {
     let offset = gva.bits() & ((1 << size.bits()) - 1);
-    let last = path.entries().last().map_or(0, |entry| entry.value);
+    let (mut last, mut all, mut any) = (0, !0, 0);
+    for entry in path.entries() {
+        last = entry.value;
+        all &= entry.value;
+        any |= entry.value;
+    }
+    let along = |path: u64, leaf_alone: Mutant| if is(leaf_alone) { last } else { path };
     Translation {
         gpa: base.wrapping_add(offset),
         size,
-        writable: all & pte::RW != 0,
-        user: all & pte::US != 0,
-        executable,
+        writable: along(all, Mutant::WritableByLeafAlone) & pte::RW != 0,
+        user: along(all, Mutant::UserByLeafAlone) & pte::US != 0,
+        executable: along(any, Mutant::ExecutableByLeafAlone) & pte::NX == 0,
         dirty: last & pte::D != 0,
         path,
     }
 }
 
 /// Whether the access may use what was found (APM vol. 2, 5.6).
-fn permit(mode: Mode, found: &Translation, access: Access) -> Result<(), Reason> {
-    let allowed = if access.user {
-        found.user
+fn permit(mode: Mode, found: &Translation, access: Access) -> bool {
+    let rule = |holds: bool, without: Mutant| holds || is(without);
+    if access.user {
+        return rule(found.user, Mutant::UserNotChecked)
             && match access.kind {
                 Kind::Read => true,
-                Kind::Write => found.writable,
-                Kind::Fetch => found.executable,
-            }
-    } else {
-        match access.kind {
-            Kind::Read => smap_allows(mode, found),
-            Kind::Write => smap_allows(mode, found) && (found.writable || !mode.has(Mode::WP)),
-            Kind::Fetch => found.executable && !(found.user && mode.has(Mode::SMEP)),
+                Kind::Write => rule(found.writable, Mutant::ReadOnlyNotChecked),
+                Kind::Fetch => rule(found.executable, Mutant::NxNotCheckedForUser),
+            };
+    }
+    let past_read_only = rule(!mode.has(Mode::WP), Mutant::WpIgnored) && !is(Mutant::WpAssumed);
+    let smep = found.user && mode.has(Mode::SMEP);
+    match access.kind {
+        Kind::Read => smap_allows(mode, found),
+        Kind::Write => smap_allows(mode, found) && (found.writable || past_read_only),
+        Kind::Fetch => {
+            rule(found.executable, Mutant::NxNotCheckedForSupervisor)
+                && rule(!smep, Mutant::SmepIgnored)
         }
-    };
-    if allowed { Ok(()) } else { Err(pf::P) }
+    }
 }
 
 /// APM vol. 2, 5.6.6: with SMAP a supervisor's data access to a user page needs RFLAGS.AC, and an implicit one, made for
 /// code at CPL 3, is never allowed.
 fn smap_allows(mode: Mode, found: &Translation) -> bool {
-    !(found.user && mode.has(Mode::SMAP)) || (mode.has(Mode::AC) && mode.cpl() != 3)
+    let applies = found.user && mode.has(Mode::SMAP) && !is(Mutant::SmapIgnored);
+    let explicit = mode.cpl() != 3 || is(Mutant::ImplicitHonoursAc);
+    let lifted = mode.has(Mode::AC) && explicit && !is(Mutant::SmapIgnoresAc);
+    !applies || lifted
 }
 
 /// APM vol. 2, 8.4.2: I is reported only where fetches have rights of their own.
 fn error_code(mode: Mode, access: Access, reason: Reason) -> u32 {
-    let reports_fetch = mode.has(Mode::PAE | Mode::NXE) || mode.has(Mode::SMEP);
+    let smep = mode.has(Mode::SMEP) && !is(Mutant::FetchNotReportedForSmep);
+    let reports_fetch = mode.has(Mode::PAE | Mode::NXE) || smep || is(Mutant::FetchAlwaysReported);
     let code = access.code() | reason;
     if reports_fetch { code } else { code & !pf::I }
 }
@@ -349,15 +349,9 @@ fn mark<M: GuestMemory>(
     write: bool,
     touched: &mut u64,
 ) -> bool {
-    let last = found.path.length.wrapping_sub(1);
-    for (index, entry) in found
-        .path
-        .entries
-        .iter_mut()
-        .take(found.path.length)
-        .enumerate()
-    {
-        let new = entry.value | pte::A | if write && index == last { pte::D } else { 0 };
+    let length = found.path.length;
+    for (index, entry) in found.path.entries[..length].iter_mut().enumerate() {
+        let new = entry.value | marks(write, index + 1 == length);
         if new == entry.value {
             continue;
         }
@@ -367,11 +361,18 @@ fn mark<M: GuestMemory>(
         } else {
             memory.exchange64(entry.at, entry.value, new)
         };
-        if !done {
+        if !done && !is(Mutant::ExchangeNotChecked) {
             return false;
         }
         entry.value = new;
     }
     found.dirty |= write;
     true
+}
+
+/// The bits an access sets in an entry.
+fn marks(write: bool, is_leaf: bool) -> u64 {
+    let accessed = !is(Mutant::NoAccessed) && (is_leaf || !is(Mutant::AccessedInLeafAlone));
+    let dirty = is_leaf && (write || is(Mutant::DirtyOnRead)) && !is(Mutant::NoDirty);
+    (if accessed { pte::A } else { 0 }) | (if dirty { pte::D } else { 0 })
 }

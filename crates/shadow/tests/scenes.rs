@@ -6,7 +6,9 @@ use common::pool::Pool;
 use common::reference::Try;
 use common::{Dice, Ram};
 use exit_abi::Mode;
-use shadow::{Access, Engine, Error, Fault, Limits, Load, LoadReason, Outcome, PageRecord, Target};
+use shadow::{
+    Access, Engine, Error, Fault, Limits, Load, LoadReason, MIN_PAGES, Outcome, PageRecord, Target,
+};
 use words::{Gpa, Gva};
 
 const LONG: u32 = Mode::PE | Mode::PG | Mode::PAE | Mode::LMA | Mode::WP | Mode::NXE;
@@ -49,7 +51,7 @@ impl<'a> Scene<'a> {
         };
         let pool = Pool::new(records.len());
         Self {
-            engine: Engine::new(ram, pool, limits, records).unwrap(),
+            engine: Engine::cramped(ram, pool, limits, records).unwrap(),
             mode,
             cr3,
         }
@@ -157,14 +159,25 @@ fn invlpg_of_a_gigabyte_page_drops_all_its_pieces() {
     }
     scene.invlpg(0x3fff_f000);
     assert_eq!(pieces.map(|va| scene.granted(va, READ)), [None; 3]);
-    assert!(scene.engine.counters().max_touched >= 512);
 }
 
 #[test]
 fn a_pool_that_is_too_small_is_refused_at_the_start() {
     let ram = Ram::default();
+    let mut records = [PageRecord::EMPTY; MIN_PAGES];
+    let mut start = |pages: usize| {
+        Engine::new(
+            &ram,
+            Pool::new(pages),
+            Limits::QEMU64,
+            &mut records[..pages],
+        )
+        .err()
+    };
+    assert_eq!(start(MIN_PAGES), None);
+    assert_eq!(start(MIN_PAGES - 1), Some(Error::PoolTooSmall));
     let mut records = [PageRecord::EMPTY; 5];
-    let engine = Engine::new(&ram, Pool::new(5), Limits::QEMU64, &mut records);
+    let engine = Engine::cramped(&ram, Pool::new(5), Limits::QEMU64, &mut records);
     assert_eq!(engine.err(), Some(Error::PoolTooSmall));
 }
 
@@ -311,4 +324,69 @@ fn tables_that_make_room_for_large_pages_are_used_again() {
     let counters = scene.engine.counters();
     assert_eq!((counters.evictions, counters.pages_peak), (0, 4));
     assert!(scene.engine.tables().refused.is_empty());
+}
+
+#[test]
+fn a_fault_that_comes_again_although_it_was_filled_flushes_its_address() {
+    let ram = long_guest();
+    ram.set64(TABLE, 0x60_0000 | 7);
+    ram.set64(TABLE + 8, 0x60_1000 | 7);
+    let mut records = [PageRecord::EMPTY; 8];
+    let mut scene = Scene::new(&ram, &mut records, LONG, CR3);
+    let mut flushes = |va| {
+        assert_eq!(scene.fault(va, READ), Outcome::Filled);
+        scene.engine.counters().flush_address
+    };
+    assert_eq!([0, 0x1000, 0].map(&mut flushes), [0, 0, 0]);
+    assert_eq!([0, 0, 0x1000].map(&mut flushes), [1, 2, 2]);
+}
+
+/// What the page at `va`, of 2^`bits` bytes from guest-physical 0, becomes: 2 MiB pieces where all is memory, 4 KiB pieces
+/// beside the hole, and a device in it.
+fn assert_split_at_the_hole(scene: &mut Scene, va: u64, bits: u32) {
+    let end = (1 << bits).min(Ram::END);
+    for offset in (0..end).step_by(0x1_7000) {
+        let is_memory = (&Ram::default() as &Ram).has(offset & !0xfff, 0x1000);
+        match scene.fault(va + offset, READ) {
+            Outcome::Filled => assert!(is_memory, "{offset:#x}"),
+            Outcome::Device { gpa, .. } => assert!(!is_memory && gpa.bits() == offset),
+            outcome => panic!("{outcome:?} at {offset:#x}"),
+        }
+        assert_eq!(
+            scene.granted(va + offset, READ),
+            is_memory.then_some(offset)
+        );
+    }
+    for leaf in scene.engine.tables().leaves() {
+        assert_eq!(leaf.va - va, leaf.gpa);
+        let beside_hole = leaf.gpa >> 21 == 1;
+        assert_eq!(leaf.bits, if beside_hole { 12 } else { 21 });
+    }
+    scene.invlpg(va + (1 << bits) - 1);
+    assert_eq!(scene.engine.tables().leaves(), []);
+    assert!(scene.engine.tables().refused.is_empty());
+}
+
+#[test]
+fn a_large_page_of_any_size_stays_large_except_beside_a_hole() {
+    let ram = long_guest();
+    let mut records = [PageRecord::EMPTY; 12];
+    // 1 GiB at 2 GiB; the 2 MiB with the hole at 6 MiB.
+    ram.set64(PDPT + 16, 0x87);
+    let mut scene = Scene::new(&ram, &mut records, LONG, CR3);
+    assert_split_at_the_hole(&mut scene, 0x8000_0000, 30);
+    ram.set64(DIRECTORY + 8, 0x20_0000 | 0x87);
+    for va in [0x20_0000, 0x2f_f000] {
+        assert_eq!(scene.fault(va, WRITE), Outcome::Filled);
+        assert_eq!(scene.granted(va, WRITE), Some(va));
+    }
+    assert!(matches!(
+        scene.fault(0x30_0000, WRITE),
+        Outcome::Device { .. }
+    ));
+    // 4 MiB, at 4 MiB.
+    ram.set32(0x50_0004, 0x87);
+    let two_level = Mode::PE | Mode::PG | Mode::PSE | Mode::WP;
+    let mut scene = Scene::new(&ram, &mut records, two_level, 0x50_0000);
+    assert_split_at_the_hole(&mut scene, 0x40_0000, 22);
 }

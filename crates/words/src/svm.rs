@@ -174,6 +174,16 @@ pub mod intercept3 {
     pub const TLBSYNC: u32 = 1 << 4;
 }
 
+/// Nested paging (APM vol. 2, 15.25).
+pub mod np {
+    /// NP_CONTROL: nested paging is on.
+    pub const ENABLE: u64 = 1;
+    /// EXITINFO1 of a nested page fault: it met the final translation of the guest's address (15.25.6).
+    pub const FINAL: u64 = 1 << 32;
+    /// EXITINFO1 of a nested page fault: it met the walk of the guest's own tables.
+    pub const WALK: u64 = 1 << 33;
+}
+
 /// Virtual interrupt control word, VMCB offset 0x060 (APM vol. 2, 15.21).
 pub mod vintr {
     /// V_TPR, low four bits: the guest's CR8 when V_INTR_MASKING is set.

@@ -110,6 +110,16 @@ pub mod rflags {
     pub const AC: u64 = 1 << 18;
 }
 
+/// DR7 (APM vol. 2, 13.1.1.4).
+pub mod dr7 {
+    /// Local and global enable bits of the four breakpoints.
+    pub const ENABLED: u64 = 0xff;
+    /// Accesses to debug registers raise #DB.
+    pub const GENERAL_DETECT: u64 = 1 << 13;
+    /// No breakpoint: the reserved bit alone.
+    pub const NOTHING: u64 = 1 << 10;
+}
+
 /// Page-table entry bits of every format (APM vol. 2, 5.3.3, 5.4).
 pub mod pte {
     /// Present.

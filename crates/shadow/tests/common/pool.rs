@@ -46,6 +46,13 @@ pub struct Pool {
     /// The next operation finds that the kernel revoked something.
     pub revoke_before_next: bool,
     pub refused: Vec<String>,
+    /// So do as many more that need a page not to be stale.
+    pub stale_for: u32,
+    /// The operation with this number finds that.
+    pub revoke_at: Option<u64>,
+    /// So many operations from now are done; as many after them as the second number says are refused for no reason.
+    pub failing: Option<(u64, u32)>,
+    failed: bool,
     /// Operations done.
     pub operations: u64,
 }
@@ -65,6 +72,10 @@ impl Pool {
             tlb: Vec::new(),
             revoke_before_next: false,
             refused: Vec::new(),
+            stale_for: 0,
+            revoke_at: None,
+            failing: None,
+            failed: false,
             operations: 0,
         }
     }
@@ -76,11 +87,28 @@ impl Pool {
         self.tlb.clear();
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self) -> Result<(), TableError> {
         self.operations += 1;
-        if std::mem::take(&mut self.revoke_before_next) {
+        if std::mem::take(&mut self.revoke_before_next) || self.revoke_at == Some(self.operations) {
             self.revoke();
         }
+        match self.failing {
+            Some((0, 0)) | None => Ok(()),
+            Some((0, left)) => {
+                self.failing = Some((0, left - 1));
+                self.failed = true;
+                Err(TableError::Refused)
+            }
+            Some((wait, left)) => {
+                self.failing = Some((wait - 1, left));
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether operations were refused for no reason since this was last asked.
+    pub fn has_failed(&mut self) -> bool {
+        std::mem::take(&mut self.failed)
     }
 
     fn refuse(&mut self, why: String) -> Result<(), TableError> {
@@ -116,6 +144,11 @@ impl Pool {
         {
             self.pages[child as usize].links -= 1;
         }
+    }
+
+    /// What stands in a page.
+    pub fn slots(&self, page: u32) -> &[Slot] {
+        &self.pages[page as usize].slots
     }
 
     /// Every leaf reachable from the root, with the first address it covers.
@@ -194,11 +227,26 @@ impl Pool {
                 let found = self
                     .look_up(va)
                     .filter(|found| found.grants(mode, access))?;
+                self.expect_one_size(found);
                 self.tlb.push(found);
                 found
             }
         };
         Some(used.gpa + (va - used.va))
+    }
+}
+
+impl Pool {
+    /// Two sizes for one address in the TLB are a machine check on some processors.
+    fn expect_one_size(&mut self, new: Cached) {
+        let overlaps = |held: &Cached| {
+            let bits = held.bits.max(new.bits);
+            held.bits != new.bits && held.va >> bits == new.va >> bits
+        };
+        if let Some(held) = self.tlb.iter().find(|held| overlaps(held)) {
+            self.refused
+                .push(format!("{new:?} beside {held:?} in the TLB"));
+        }
     }
 }
 
@@ -228,7 +276,7 @@ impl Cached {
 
 impl ShadowTables for Pool {
     fn reset(&mut self, page: u32, level: u32) -> Result<(), TableError> {
-        self.begin();
+        self.begin()?;
         self.check_unused(page)?;
         self.tlb.clear();
         self.pages[page as usize] = Page {
@@ -241,7 +289,7 @@ impl ShadowTables for Pool {
     }
 
     fn reset_pae_root(&mut self, page: u32, directories: [u32; 4]) -> Result<(), TableError> {
-        self.begin();
+        self.begin()?;
         self.check_unused(page)?;
         for directory in directories {
             if self.live(directory)?.level != 2 {
@@ -263,7 +311,11 @@ impl ShadowTables for Pool {
     }
 
     fn link(&mut self, parent: u32, slot: u32, child: u32) -> Result<(), TableError> {
-        self.begin();
+        self.begin()?;
+        if self.stale_for > 0 {
+            self.stale_for -= 1;
+            self.revoke();
+        }
         let level = self.live(parent)?.level;
         let below = self.live(child)?.level;
         if !(2..=4).contains(&level) || below + 1 != level {
@@ -285,7 +337,7 @@ impl ShadowTables for Pool {
         size: PageSize,
         rights: Rights,
     ) -> Result<(), TableError> {
-        self.begin();
+        self.begin()?;
         let gpa = gfn.gpa().bits();
         let found = self.live(page)?;
         if found.level != size.level() {
@@ -302,7 +354,7 @@ impl ShadowTables for Pool {
     }
 
     fn clear(&mut self, page: u32, slot: u32, count: u32) -> Result<(), TableError> {
-        self.begin();
+        self.begin()?;
         if self.live(page)?.level == PAE_ROOT || slot + count > 512 {
             return self.refuse(format!("clear of page {page}"));
         }
@@ -313,7 +365,7 @@ impl ShadowTables for Pool {
     }
 
     fn set_root(&mut self, page: u32) -> Result<(), TableError> {
-        self.begin();
+        self.begin()?;
         let level = self.live(page)?.level;
         if level < 4 {
             return self.refuse(format!("root of level {level}"));
@@ -324,7 +376,7 @@ impl ShadowTables for Pool {
     }
 
     fn invalidate(&mut self, what: Flush) -> Result<(), TableError> {
-        self.begin();
+        self.begin()?;
         match what {
             Flush::All => self.tlb.clear(),
             Flush::Address(gva) => self.tlb.retain(|held| !held.covers(gva.bits())),
@@ -333,7 +385,7 @@ impl ShadowTables for Pool {
     }
 
     fn retire(&mut self) -> Result<(), TableError> {
-        self.begin();
+        self.begin()?;
         self.revoke();
         Ok(())
     }

@@ -72,7 +72,7 @@ impl Guest {
             52..=62 => !long,
             _ if n >= self.width && n < 52 => true,
             7 => shift == 39 || (shift == 30 && !self.giant),
-            8 => shift == 39 || (shift == 30 && !(large && self.giant)),
+            8 => shift == 39,
             13..=20 => large && (shift == 21 || shift == 30),
             21..=29 => large && shift == 30,
             _ => false,
