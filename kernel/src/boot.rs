@@ -14,7 +14,8 @@ use core::cell::Cell;
 use core::fmt;
 use sel4_abi::USER_TOP;
 use sel4_abi::boot_info::{
-    BootInfo, MAX_UNTYPED, ROOT_CNODE_BITS, SlotRegion, UntypedDesc, extra, slot as fixed,
+    BootInfo, MAX_IMAGE_PAGES, MAX_UNTYPED, ROOT_CNODE_BITS, RSDP_BYTES, SlotRegion, UntypedDesc,
+    extra, slot as fixed,
 };
 use words::x86::pte;
 
@@ -147,13 +148,19 @@ fn ram(map: &[u8]) -> impl Iterator<Item = Region> + Clone + '_ {
     })
 }
 
-/// Everything that must not appear as device memory, ascending: RAM and the kernel's own devices.
+/// Everything that must not appear as device memory, ascending: RAM and the kernel's own devices. RAM below 1 MiB, which
+/// is given to nobody as RAM, belongs to the firmware's area and counts as device memory, as in seL4.
 fn reserved<'a>(params: &BootParams<'a>) -> impl Iterator<Item = Region> + 'a {
     let (map, devices) = (params.memory_map, params.kernel_devices);
     let mut after = None;
     core::iter::from_fn(move || {
         let later = |region: &Region| after.is_none_or(|start| region.start > start);
         let next = ram(map)
+            .map(|region| Region {
+                start: region.start.max(1 << 20),
+                ..region
+            })
+            .filter(|region| region.start < region.end)
             .chain(devices.iter().copied())
             .filter(later)
             .min_by_key(|region| region.start)?;
@@ -173,6 +180,8 @@ struct Space<'a> {
 struct TableList {
     list: [(u64, u8, u64); 256],
     count: usize,
+    /// Most that the arena has pages for.
+    limit: u64,
 }
 
 impl Space<'_> {
@@ -182,6 +191,9 @@ impl Space<'_> {
                 continue;
             };
             if entry.get() & pte::P == 0 {
+                if self.tables.count as u64 >= self.tables.limit {
+                    return Err(BootError::TooManyPages);
+                }
                 let table = self.arena.page();
                 entry.set(table | pte::P | pte::RW | pte::US);
                 let list = &mut self.tables;
@@ -243,7 +255,7 @@ fn find_arena(params: &BootParams<'_>, bytes: u64) -> Result<Arena, BootError> {
 
 /// Bytes of extra boot information, chunks as seL4 orders them.
 fn extra_length(params: &BootParams<'_>) -> u64 {
-    let rsdp = params.rsdp.map_or(0, |rsdp| 16 + rsdp.len() as u64);
+    let rsdp = params.rsdp.map_or(0, |_| 16 + RSDP_BYTES);
     rsdp + 16 + 4 + 50 * 24 + 16 + 4
 }
 
@@ -292,7 +304,7 @@ impl<M: Machine> Kernel<M> {
         let elf = Elf::new(file).map_err(BootError::Module)?;
         let image_pages = elf.pages().count() as u64;
         let extra_pages = extra_length(params).div_ceil(4096);
-        if image_pages + 1024 > 1 << ROOT_CNODE_BITS {
+        if image_pages > MAX_IMAGE_PAGES {
             return Err(BootError::TooManyPages);
         }
         // Tables: one per 2 MiB of a segment and its ends, at three levels.
@@ -313,6 +325,7 @@ impl<M: Machine> Kernel<M> {
         let tables = TableList {
             list: [(0, 0, 0); 256],
             count: 0,
+            limit: table_pages,
         };
         let mut space = Space {
             root,
@@ -486,6 +499,7 @@ impl<M: Machine> Kernel<M> {
             asid_pools: core::array::from_fn(|_| mem::no_link()),
             kernel_pml4: Ref::at(params.kernel_pml4.bits()),
             loaded_space: 0,
+            loaded_thread: 0,
             work_units: 0,
             cleaned: (0, 0),
             tags: crate::object::vcpu::Tags::new(),
@@ -495,7 +509,9 @@ impl<M: Machine> Kernel<M> {
     fn write_extra(&mut self, at: u64, params: &BootParams<'_>) {
         let mut writer = ExtraWriter { at };
         if let Some(rsdp) = params.rsdp {
-            writer.chunk(extra::X86_ACPI_RSDP, rsdp.len() as u64, &[rsdp]);
+            // The frame is zeroed: a short one of ACPI 1 has zeros behind it.
+            let rsdp = &rsdp[..rsdp.len().min(RSDP_BYTES as usize)];
+            writer.chunk(extra::X86_ACPI_RSDP, RSDP_BYTES, &[rsdp]);
         }
         let map = &params.memory_map[..params.memory_map.len().min(50 * 24)];
         writer.chunk(

@@ -596,10 +596,114 @@ impl Cap {
     }
 }
 
+/// A slot's two words, for the kinds that every system call looks at: nothing is decoded that is not asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Words(pub u64, pub u64);
+
+/// A CNode, as [`Cap::CNode`] has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CNode {
+    pub object: u64,
+    pub radix: u32,
+    pub guard_size: u32,
+    pub guard: u64,
+}
+
+/// A frame, as [`Cap::Frame`] has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Frame {
+    pub base: u64,
+    pub size: u8,
+    pub device: bool,
+    pub rights: u8,
+    pub mapping: Option<Mapping>,
+}
+
+impl Frame {
+    /// The same memory, mapped so.
+    #[inline(always)]
+    pub(crate) fn with_mapping(self, mapping: Option<Mapping>) -> Cap {
+        let Self {
+            base,
+            size,
+            device,
+            rights,
+            ..
+        } = self;
+        Cap::Frame {
+            base,
+            size,
+            device,
+            rights,
+            mapping,
+        }
+    }
+}
+
+impl Words {
+    /// Tag and detail.
+    #[inline(always)]
+    const fn kind(self) -> u32 {
+        (self.0 >> 48) as u32
+    }
+    #[inline(always)]
+    const fn address(self) -> u64 {
+        self.0 & ADDRESS
+    }
+    /// An endpoint, the badge, the rights.
+    #[inline(always)]
+    pub(crate) fn endpoint(self) -> Option<(Ref<Endpoint>, u64, Rights)> {
+        let rights = self.kind().wrapping_sub(2 << 11);
+        (rights < 1 << 11).then(|| (Ref::at(self.address()), self.1, Rights::new(rights.into())))
+    }
+    /// A reply object, and whether it grants.
+    #[inline(always)]
+    pub(crate) fn reply(self) -> Option<(Ref<Reply>, bool)> {
+        let grant = self.kind().wrapping_sub(4 << 11);
+        (grant < 2).then(|| (Ref::at(self.address()), grant != 0))
+    }
+    /// A CNode; one has at least two slots.
+    #[inline(always)]
+    pub(crate) fn cnode(self) -> Option<CNode> {
+        let radix = self.kind().wrapping_sub(5 << 11);
+        (radix < 64).then(|| CNode {
+            object: self.address() & !63,
+            radix,
+            guard_size: self.0 as u32 & 63,
+            guard: self.1,
+        })
+    }
+    /// A user address space: the root table, and its number, 0 if it has none.
+    #[inline(always)]
+    pub(crate) fn space(self) -> Option<(Ref<Page>, u16)> {
+        (self.kind() == 17 << 11 | 4).then(|| (Ref::at(self.address()), (self.1 >> 48) as u16))
+    }
+    /// A frame, as [`Cap::Frame`] has it.
+    #[inline(always)]
+    pub(crate) fn frame(self) -> Option<Frame> {
+        let detail = self.kind().wrapping_sub(16 << 11);
+        (detail < 1 << 11).then(|| Frame {
+            base: self.address(),
+            size: detail as u8 & 3,
+            device: detail & 4 != 0,
+            rights: (detail >> 3) as u8 & 3,
+            mapping: mapping_of(detail & 32 != 0, self.1),
+        })
+    }
+    /// Memory that an IPC buffer can be in: the frame's base, size and rights.
+    #[inline(always)]
+    pub(crate) fn buffer(self) -> Option<(u64, u8, u8)> {
+        let detail = self.kind().wrapping_sub(16 << 11);
+        (detail < 1 << 11 && detail & 4 == 0)
+            .then(|| (self.address(), detail as u8 & 3, (detail >> 3) as u8 & 3))
+    }
+}
+
 /// log2 of the bytes of a frame of `size` 0, 1, 2.
+#[inline(always)]
 #[must_use]
 pub fn frame_bits(size: u8) -> u64 {
-    [12, 21, 30][usize::from(size.min(2))]
+    12 + 9 * u64::from(size.min(2))
 }
 
 /// Frame rights that exist: read-write, read-only, or neither; write alone is not available.

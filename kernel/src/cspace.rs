@@ -1,6 +1,6 @@
 //! Resolving capability addresses: guards and radices, level by level.
 
-use crate::cap::Cap;
+use crate::cap::{CNode, Cap, Words};
 use crate::mem::Ref;
 use crate::slot::Slot;
 use sel4_abi::LookupFailure;
@@ -22,19 +22,22 @@ pub(crate) fn slot_at(base: u64, index: u64) -> Ref<Slot> {
 
 /// Resolves the low `bits` bits of `address` from `root` on (docs/objects/cnode.md).
 pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Found, LookupFailure> {
-    let mut cap = root;
+    let (first, second) = root.encode();
+    resolve_from(Words(first, second), address, bits)
+}
+
+/// As [`resolve`], from the CNode that a slot's words name.
+#[inline(always)]
+pub(crate) fn resolve_from(root: Words, address: u64, bits: u32) -> Result<Found, LookupFailure> {
+    let mut cnode = root.cnode().ok_or(LookupFailure::InvalidRoot)?;
     let mut left = bits;
     loop {
-        let Cap::CNode {
+        let CNode {
             object,
             radix,
             guard_size,
             guard,
-        } = cap
-        else {
-            return Err(LookupFailure::InvalidRoot);
-        };
-        let (radix, guard_size) = (u32::from(radix), u32::from(guard_size));
+        } = cnode;
         let mismatch = LookupFailure::GuardMismatch {
             bits_left: u64::from(left),
             guard,
@@ -62,14 +65,33 @@ pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Found, LookupFailur
         if left == 0 {
             return Ok(Found { slot, bits_left: 0 });
         }
-        cap = slot.cap();
-        if !matches!(cap, Cap::CNode { .. }) {
-            return Ok(Found {
-                slot,
-                bits_left: left,
-            });
+        match slot.words().cnode() {
+            Some(next) => cnode = next,
+            None => {
+                return Ok(Found {
+                    slot,
+                    bits_left: left,
+                });
+            }
         }
     }
+}
+
+/// The slot that all of `address` names in a CSpace of one CNode, which most are; `None` for any other, and where
+/// [`resolve`] fails.
+#[inline(always)]
+pub(crate) fn single_level(root: Words, address: u64) -> Option<Ref<Slot>> {
+    let CNode {
+        object,
+        radix,
+        guard_size,
+        guard,
+    } = root.cnode()?;
+    // A guard has 63 bits at most: where the sum is right, neither shift is by more than 63.
+    if radix + guard_size != 64 || address >> radix != guard {
+        return None;
+    }
+    Some(slot_at(object, address ^ guard << radix))
 }
 
 #[cfg(test)]
@@ -106,6 +128,32 @@ mod tests {
                 bits_found: 8
             })
         ));
+    }
+
+    #[test]
+    fn the_short_way_finds_what_the_long_one_does() {
+        crate::mem::install_test_memory(1 << 21);
+        let mut found = 0;
+        for (radix, guard_size) in [(4, 60), (4, 59), (12, 52), (1, 63), (0, 63), (8, 0)] {
+            for guard in [0, 1, 5] {
+                let root = cnode(0x1000, radix, guard_size, guard);
+                let (first, second) = root.encode();
+                for address in [0, 1, 3, 0x13, 0x53, 0x1003, 0x5003, 0xd, u64::MAX] {
+                    let long = resolve(root, address, 64).ok().map(|found| found.slot);
+                    if let Some(slot) = single_level(Words(first, second), address) {
+                        assert_eq!(Some(slot), long);
+                        found += 1;
+                    } else {
+                        let whole = radix != 0 && radix + guard_size == 64;
+                        assert!(
+                            !whole || long.is_none(),
+                            "{radix} {guard_size} {address:#x}"
+                        );
+                    }
+                }
+            }
+        }
+        assert!(found > 10);
     }
 
     #[test]

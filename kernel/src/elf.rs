@@ -1,5 +1,7 @@
 //! The initial program's ELF file: as much as loading it takes. Any file is looked at without harm.
 
+use sel4_abi::boot_info::MAX_IMAGE_PAGES;
+
 /// One loadable segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -39,6 +41,8 @@ pub enum ElfError {
     BadAddress,
     /// Nothing to load.
     Empty,
+    /// More pages than the initial CNode has slots for.
+    TooLarge,
 }
 
 impl core::fmt::Display for ElfError {
@@ -49,6 +53,7 @@ impl core::fmt::Display for ElfError {
             Self::Truncated => "it ends before what its headers announce",
             Self::BadAddress => "a segment lies outside user addresses",
             Self::Empty => "it has no loadable segment",
+            Self::TooLarge => "it has more pages than the initial CNode has slots for",
         })
     }
 }
@@ -87,9 +92,15 @@ impl<'a> Elf<'a> {
             header_size: number(bytes, 54, 2)?,
             count: number(bytes, 56, 2)?,
         };
-        let mut any = false;
+        let (mut any, mut pages) = (false, 0);
         for n in 0..elf.count {
-            any |= elf.segment(n)?.is_some();
+            if let Some(segment) = elf.segment(n)? {
+                any = true;
+                pages += segment.memory_size / 4096;
+            }
+            if pages > MAX_IMAGE_PAGES {
+                return Err(ElfError::TooLarge);
+            }
         }
         if any { Ok(elf) } else { Err(ElfError::Empty) }
     }
@@ -142,10 +153,24 @@ impl<'a> Elf<'a> {
         (0..self.count).filter_map(|n| self.segment(n).ok().flatten())
     }
 
-    /// The image's pages in ascending order, each once.
+    /// First address of its first page and of the page behind its last.
+    fn span(&self) -> (u64, u64) {
+        let start = self.segments().map(|s| s.vaddr & !4095).min();
+        let end = self.segments().map(|s| s.vaddr + s.memory_size).max();
+        (start.unwrap_or(0), end.unwrap_or(0).next_multiple_of(4096))
+    }
+
+    /// The image's pages in ascending order, each once. As in seL4 gaps between segments are pages too, so that a page's
+    /// place among them follows from its address; except in an image that reaches over more pages than can have slots.
     pub fn pages(&self) -> impl Iterator<Item = u64> + '_ {
-        let mut next = 0;
+        let (start, end) = self.span();
+        let without_gaps = (end - start) / 4096 <= MAX_IMAGE_PAGES;
+        let mut next = start;
         core::iter::from_fn(move || {
+            if without_gaps {
+                next += 4096;
+                return (next <= end).then_some(next - 4096);
+            }
             let candidate = |s: Segment| {
                 let first = (s.vaddr & !4095).max(next);
                 (first < s.vaddr + s.memory_size).then_some(first)
@@ -180,10 +205,25 @@ mod tests {
 
     #[test]
     fn pages_of_several_segments_come_once_each_in_order() {
-        let bytes = file(&[(0x40_1800, 0x1000), (0x20_0000, 0x1001), (0x40_2900, 0x10)]);
+        let far = 0x4040_1800;
+        let bytes = file(&[(far, 0x1000), (0x20_0000, 0x1001), (far + 0x1100, 0x10)]);
         let elf = Elf::new(&bytes).expect("a good file");
         let pages: Vec<u64> = elf.pages().collect();
-        assert_eq!(pages, [0x20_0000, 0x20_1000, 0x40_1000, 0x40_2000]);
+        assert_eq!(pages, [0x20_0000, 0x20_1000, 0x4040_1000, 0x4040_2000]);
+    }
+
+    #[test]
+    fn gaps_are_pages_where_a_slot_for_each_can_be() {
+        let bytes = file(&[(0x40_1800, 0x1000), (0x20_0000, 0x1001), (0x40_2900, 0x10)]);
+        let elf = Elf::new(&bytes).expect("a good file");
+        assert!(elf.pages().eq((0x200..0x403).map(|page| page << 12)));
+        let last = 0x20_0000 + 4096 * MAX_IMAGE_PAGES;
+        let whole = |end: u64| {
+            let bytes = file(&[(0x20_0000, 1), (end - 4096, 4096)]);
+            Elf::new(&bytes).expect("a good file").pages().count() as u64
+        };
+        assert_eq!(whole(last), MAX_IMAGE_PAGES);
+        assert_eq!(whole(last + 4096), 2);
     }
 
     #[test]
@@ -194,6 +234,8 @@ mod tests {
             Elf::new(&file(&[(u64::MAX - 5, 10)])).err(),
             Some(ElfError::BadAddress)
         );
+        let large = file(&[(0x20_0000, 4096 * MAX_IMAGE_PAGES), (1 << 45, 4096)]);
+        assert_eq!(Elf::new(&large).err(), Some(ElfError::TooLarge));
         assert_eq!(
             Elf::new(&file(&[(0, 10)])).err(),
             Some(ElfError::BadAddress)

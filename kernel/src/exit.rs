@@ -4,15 +4,37 @@
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::mem::{Page, Ref};
-use crate::object::Vcpu;
+use crate::object::{Vcpu, nested};
 use exit_abi::{CrInstruction, Exit};
 use insn::{CodeSize, Instruction, Kind, Place, Segment};
-use words::svm::{exit, vmcb};
+use words::svm::{exit, np, vmcb};
 use words::x86::{pte, vector};
-use words::{Gva, PageSize};
+use words::{Gpa, Gva, PageSize};
 
 /// Longest instruction.
 const MAX_INSTRUCTION: usize = 15;
+
+/// `count` bytes of a page (15 at most, and none beyond its end) from `offset` on, zeroes after them.
+#[inline(always)]
+fn page_bytes(page: Ref<Page>, offset: usize, count: usize) -> [u8; 16] {
+    let word = |n: usize| page.0.get(n).map_or(0, |word| u128::from(word.get()));
+    let first = offset / 8;
+    let shift = 8 * (offset % 8) as u32;
+    let low = (word(first) | word(first + 1) << 64) >> shift;
+    // A shift by 128 bits leaves nothing of the third word, as it should.
+    let high = word(first + 2).checked_shl(128 - shift).unwrap_or(0);
+    let kept = u128::MAX >> (128 - 8 * count as u32);
+    ((low | high) & kept).to_le_bytes()
+}
+
+/// The length of an instruction that has one form without prefixes, which is what the exit most often finds.
+fn plain_length(code: u64, bytes: &[u8]) -> Option<u8> {
+    match (code, bytes) {
+        (exit::CPUID, [0x0f, 0xa2, ..]) | (exit::MSR, [0x0f, 0x30 | 0x32, ..]) => Some(2),
+        (exit::HLT, [0xf4, ..]) => Some(1),
+        _ => None,
+    }
+}
 
 impl<M: Machine> Kernel<M> {
     /// The exit of the current VMCB state.
@@ -37,6 +59,13 @@ impl<M: Machine> Kernel<M> {
                 dr6: vcpu.read(vmcb::DR6),
                 event,
             },
+            exit::NPF => Exit::NestedPaging {
+                code: info1 as u32 & 0xffff,
+                walk: info1 & np::WALK != 0,
+                gpa: Gpa::new(info2),
+                rip,
+                event,
+            },
             exit::VINTR => Exit::Window { rip },
             exit::SHUTDOWN => Exit::Shutdown { rip, event },
             _ => self.describe_instruction(vcpu, code, rip, info1, info2),
@@ -51,8 +80,16 @@ impl<M: Machine> Kernel<M> {
         info1: u64,
         info2: u64,
     ) -> Exit {
-        let instruction = self.decode_instruction(vcpu);
-        let len = self.instruction_length(vcpu, instruction.as_ref(), rip);
+        let (bytes, count) = self.fetch_instruction(vcpu);
+        let bytes = &bytes[..count];
+        let (instruction, len) = match plain_length(code, bytes) {
+            Some(len) => (None, len),
+            None => {
+                let instruction = insn::decode(bytes, self.code_size(vcpu)).ok();
+                let len = self.instruction_length(vcpu, instruction.as_ref(), rip);
+                (instruction, len)
+            }
+        };
         let kind = instruction.as_ref().map_or(Kind::Other, Instruction::kind);
         match code {
             exit::READ_CR0..0x20 => self.describe_cr(vcpu, code, rip, info1, len, kind),
@@ -215,11 +252,6 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn decode_instruction(&self, vcpu: Ref<Vcpu>) -> Option<Instruction> {
-        let (bytes, count) = self.fetch_instruction(vcpu);
-        insn::decode(&bytes[..count], self.code_size(vcpu)).ok()
-    }
-
     /// The linear address of a memory operand.
     fn linear_address(&self, vcpu: Ref<Vcpu>, operand: &insn::MemoryOperand, next_rip: u64) -> u64 {
         let offset = operand.effective_address(|gpr| vcpu.gpr(gpr.number()).get(), next_rip);
@@ -237,31 +269,41 @@ impl<M: Machine> Kernel<M> {
         if wide { linear } else { linear & 0xffff_ffff }
     }
 
-    /// Up to 15 bytes at CS:RIP through the shadow the guest ran on; fewer where a page is not in it.
+    /// Up to 15 bytes at CS:RIP through the shadow the guest ran on, or through its own tables under nested paging; fewer
+    /// where a page is not in them.
     pub(crate) fn fetch_instruction(&self, vcpu: Ref<Vcpu>) -> ([u8; 16], usize) {
-        let mut bytes = [0; 16];
         let wide = self.code_size(vcpu) == CodeSize::Bits64;
         let base = if wide { 0 } else { vcpu.read(vmcb::CS + 8) };
         let start = base.wrapping_add(vcpu.read(vmcb::RIP));
-        let mut page: Option<(u64, u64)> = None;
-        for (n, byte) in bytes.iter_mut().enumerate().take(MAX_INSTRUCTION) {
-            let mut linear = start.wrapping_add(n as u64);
-            if !wide {
-                linear &= 0xffff_ffff;
-            }
-            let frame = match page {
-                Some((number, frame)) if number == linear >> 12 => frame,
-                _ => match Self::shadow_frame(vcpu, Gva::new(linear)) {
-                    Some(frame) => frame,
-                    None => return (bytes, n),
-                },
-            };
-            page = Some((linear >> 12, frame));
-            let table: Ref<Page> = Ref::at(frame);
-            let word = table.0[(linear as usize & 4095) / 8].get();
-            *byte = (word >> (8 * (linear & 7))) as u8;
+        let linear = |n: usize| {
+            let linear = start.wrapping_add(n as u64);
+            if wide { linear } else { linear & 0xffff_ffff }
+        };
+        let first = linear(0);
+        let Some(frame) = Self::code_frame(vcpu, Gva::new(first)) else {
+            return ([0; 16], 0);
+        };
+        let offset = first as usize & 4095;
+        let count = MAX_INSTRUCTION.min(4096 - offset);
+        let mut bytes = page_bytes(Ref::at(frame), offset, count);
+        if count == MAX_INSTRUCTION {
+            return (bytes, count);
         }
+        // The rest lies at the beginning of another page.
+        let Some(frame) = Self::code_frame(vcpu, Gva::new(linear(count))) else {
+            return (bytes, count);
+        };
+        let rest = page_bytes(Ref::at(frame), 0, MAX_INSTRUCTION - count);
+        bytes[count..MAX_INSTRUCTION].copy_from_slice(&rest[..MAX_INSTRUCTION - count]);
         (bytes, MAX_INSTRUCTION)
+    }
+
+    fn code_frame(vcpu: Ref<Vcpu>, gva: Gva) -> Option<u64> {
+        if vcpu.nested.get() {
+            nested::frame(vcpu, gva)
+        } else {
+            Self::shadow_frame(vcpu, gva)
+        }
     }
 
     /// The host frame the shadow maps at `gva`: a walk of the kernel's own format.

@@ -18,6 +18,13 @@ const SYSCALL_REGISTERS: [usize; 18] =
 impl<M: Machine> Kernel<M> {
     /// The thread faulted: its handler is told, or it stops.
     pub(crate) fn fault(&mut self, tcb: Ref<Tcb>, label: u64, words: &[u64]) {
+        self.record_fault(tcb, label, words);
+        self.deliver_fault(tcb, slots::FAULT, tcb.sc.get().is_some());
+    }
+
+    /// Notes the fault in the thread.
+    #[inline(always)]
+    pub(crate) fn record_fault(&mut self, tcb: Ref<Tcb>, label: u64, words: &[u64]) {
         let mut record = Fault {
             label,
             length: words.len(),
@@ -28,7 +35,6 @@ impl<M: Machine> Kernel<M> {
         tcb.context.rip.set(tcb.restart_ip());
         tcb.context.entered_by.set(entry::FULL);
         tcb.fault.set(record);
-        self.deliver_fault(tcb, slots::FAULT, tcb.sc.get().is_some());
     }
 
     fn deliver_fault(&mut self, tcb: Ref<Tcb>, handler: usize, may_donate: bool) {

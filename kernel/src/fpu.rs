@@ -24,6 +24,7 @@ fn area(owner: FpuOwner) -> Option<Hpa> {
 }
 
 impl<M: Machine> Kernel<M> {
+    #[inline(always)]
     /// Before `owner` runs: may it use the registers as they are?
     pub(crate) fn fpu_prepare(&mut self, owner: FpuOwner) {
         // A guest's TS is in its VMCB.
@@ -37,6 +38,7 @@ impl<M: Machine> Kernel<M> {
         if self.fpu_owner == owner {
             return;
         }
+        self.loaded_thread = 0;
         self.machine.set_task_switched(false);
         if let Some(area) = area(self.fpu_owner) {
             self.machine.fpu_save(area);
@@ -50,6 +52,7 @@ impl<M: Machine> Kernel<M> {
     /// The owner goes away.
     pub(crate) fn fpu_forget(&mut self, owner: FpuOwner) {
         if self.fpu_owner == owner {
+            self.loaded_thread = 0;
             self.fpu_owner = FpuOwner::None;
         }
     }

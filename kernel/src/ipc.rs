@@ -139,7 +139,19 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn answer(&mut self, tcb: Ref<Tcb>, done: Done) {
         match done {
             Done::Silent => {}
-            Done::Empty => self.answer_words(tcb, 0, &[]),
+            Done::Empty => {
+                tcb.context.rdi.set(0);
+                tcb.context.rsi.set(MessageInfo::new(0, 0, 0, 0).word());
+            }
+            Done::Few(words, count) => {
+                for (n, &word) in words.iter().enumerate().take(count) {
+                    tcb.set_mr(n, word);
+                }
+                tcb.context.rdi.set(0);
+                tcb.context
+                    .rsi
+                    .set(MessageInfo::new(0, 0, 0, count as u64).word());
+            }
             Done::Words(words, count) => self.answer_words(tcb, 0, &words[..count]),
         }
     }
@@ -176,8 +188,11 @@ impl<M: Machine> Kernel<M> {
         tcb: Ref<Tcb>,
         address: u64,
     ) -> Result<Ref<Slot>, LookupFailure> {
-        let root = tcb.slots[slots::CSPACE].cap();
-        crate::cspace::resolve(root, address, 64).map(|found| found.slot)
+        let root = tcb.slots[slots::CSPACE].words();
+        match crate::cspace::single_level(root, address) {
+            Some(slot) => Ok(slot),
+            None => crate::cspace::resolve_from(root, address, 64).map(|found| found.slot),
+        }
     }
 
     /// Resolves (index, depth) under `root` for a CNode operation.
@@ -227,24 +242,8 @@ impl<M: Machine> Kernel<M> {
             Cap::Null | Cap::Zombie { .. } | Cap::IrqControl | Cap::IoPortControl => {
                 Err(Fail::error(Error::IllegalOperation))
             }
-            Cap::Untyped {
-                base,
-                bits,
-                device,
-                dirty,
-                ..
-            } => {
-                if slot::has_children(slot) {
-                    return Err(Fail::error(Error::RevokeFirst));
-                }
-                Ok(Cap::Untyped {
-                    base,
-                    bits,
-                    device,
-                    dirty,
-                    free: 1 << (bits - 4),
-                })
-            }
+            // Below its watermark the copy is zeroed before it is used, as the original would have been.
+            Cap::Untyped { .. } if slot::has_children(slot) => Err(Fail::error(Error::RevokeFirst)),
             Cap::Table { mapping: None, .. } => Err(Fail::error(Error::IllegalOperation)),
             Cap::Frame {
                 base,

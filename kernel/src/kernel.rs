@@ -61,6 +61,8 @@ pub struct Kernel<M: Machine> {
     pub(crate) asid_pools: [Link<AsidPool>; ASID_POOLS],
     pub(crate) kernel_pml4: Ref<crate::mem::Page>,
     pub(crate) loaded_space: u64,
+    /// The thread whose TLS bases and CR0.TS are loaded; 0 for nobody's.
+    pub(crate) loaded_thread: u64,
     pub(crate) work_units: u32,
     /// First byte and end of what an interrupted retype has zeroed.
     pub(crate) cleaned: (u64, u64),
@@ -114,6 +116,8 @@ pub const MAX_ANSWER: usize = 64;
 pub enum Done {
     /// Success, no words.
     Empty,
+    /// Success with words that fit in registers.
+    Few([u64; MSG_REGISTERS], usize),
     /// Success with words.
     Words([u64; MAX_ANSWER], usize),
     /// Success; nothing is written to the caller (it was answered already, or will be later).
@@ -123,7 +127,13 @@ pub enum Done {
 impl Done {
     /// Success with these words (64 at most).
     #[must_use]
+    #[inline(always)]
     pub fn words(words: &[u64]) -> Self {
+        if words.len() <= MSG_REGISTERS {
+            let mut few = [0; MSG_REGISTERS];
+            few[..words.len()].copy_from_slice(words);
+            return Self::Few(few, words.len());
+        }
         let mut all = [0; MAX_ANSWER];
         all[..words.len()].copy_from_slice(words);
         Self::Words(all, words.len())

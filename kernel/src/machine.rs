@@ -14,6 +14,8 @@ pub struct SvmFeatures {
     pub nrips: bool,
     /// Operands and instruction bytes are saved on exits.
     pub decode_assists: bool,
+    /// Nested paging.
+    pub nested: bool,
     /// TLB_CONTROL 3 flushes one tag.
     pub flush_by_asid: bool,
     /// QEMU's software CPU: TR of a guest must read as available for I/O bitmaps to work.
@@ -85,8 +87,10 @@ pub trait Machine {
     fn fpu_restore(&mut self, area: Hpa);
     /// Sets or clears CR0.TS.
     fn set_task_switched(&mut self, ts: bool);
-    /// Loads DR0..DR3 (a guest's, before it runs with breakpoints on; zeroes afterwards).
-    fn load_debug_registers(&mut self, dr: [u64; 4]);
+    /// Loads DR0..DR3 for a guest that is about to run with breakpoints on; `dr7` is its DR7, which VMRUN loads.
+    fn load_debug_registers(&mut self, dr: [u64; 4], dr7: u64);
+    /// The guest is back: none of its breakpoints may meet the host.
+    fn unload_debug_registers(&mut self);
     /// SVM as found at boot.
     fn svm(&self) -> SvmFeatures;
 }

@@ -29,7 +29,13 @@ impl Queues {
             release: none(),
         }
     }
-    fn highest(&self) -> Option<u8> {
+    /// Nobody is ready.
+    #[inline(always)]
+    pub(crate) fn are_empty(&self) -> bool {
+        let [a, b, c, d] = self.bitmap;
+        a | b | c | d == 0
+    }
+    pub(crate) fn highest(&self) -> Option<u8> {
         (0..4)
             .rev()
             .find(|&n| self.bitmap[n] != 0)
@@ -198,10 +204,11 @@ impl<M: Machine> Kernel<M> {
             && sc.tcb.get().is_none()
         {
             self.donate(sc, tcb);
-            if sc != self.current_sc {
-                self.wake_sporadic(tcb);
-                self.sc_resume(sc);
+            // Of whichever kind the context is; the current one runs already.
+            if sc != self.current_sc && sc.is_active() && sc.unblock_check(self.now) {
+                self.reprogram = true;
             }
+            self.sc_resume(sc);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Capability slots and the derivation tree: a doubly linked list in depth-first order, in which a capability's
 //! descendants follow it directly.
 
-use crate::cap::Cap;
+use crate::cap::{Cap, Words};
 use crate::mem::Ref;
 use core::cell::Cell;
 
@@ -26,6 +26,11 @@ impl Slot {
     #[must_use]
     pub fn cap(&self) -> Cap {
         Cap::decode(self.cap[0].get(), self.cap[1].get())
+    }
+    /// Its two words.
+    #[inline(always)]
+    pub(crate) fn words(&self) -> Words {
+        Words(self.cap[0].get(), self.cap[1].get())
     }
     /// Replaces the capability, leaving its place in the tree.
     #[inline(always)]

@@ -2,9 +2,9 @@
 
 use crate::cap::Cap;
 use crate::context::entry;
-use crate::kernel::{Done, Fail, FpuOwner, Kernel, Message};
+use crate::kernel::{ASID_POOLS, Action, Done, Fail, FpuOwner, Kernel, Message};
 use crate::machine::{Machine, Next};
-use crate::mem::Ref;
+use crate::mem::{Page, Ref};
 use crate::object::endpoint::Send;
 use crate::object::tcb::{State, slots};
 use crate::object::{Reply, Tcb};
@@ -16,6 +16,9 @@ use words::x86::vector;
 pub const TIMER_VECTOR: u8 = 157;
 /// CPU vector of user interrupt vector 0.
 pub const USER_VECTOR_BASE: u8 = 0x30;
+
+/// Whether any thread may stop the machine.
+const HALTS: bool = cfg!(any(feature = "halt", test));
 
 /// How a system call treats a failing capability address and a full queue.
 #[derive(Clone, Copy)]
@@ -30,9 +33,9 @@ struct SendMode {
 impl<M: Machine> Kernel<M> {
     /// A SYSCALL of the current thread.
     pub fn handle_syscall(&mut self, number: i64) {
-        // DebugHalt is nobody's here: with it any domain could stop the machine.
-        let debug = (syscall::DEBUG_NAME_THREAD..=syscall::DEBUG_PUT_CHAR).contains(&number);
-        if debug && number != syscall::DEBUG_HALT {
+        let debug = cfg!(feature = "debug")
+            && (syscall::DEBUG_NAME_THREAD..=syscall::DEBUG_PUT_CHAR).contains(&number);
+        if debug && (HALTS || number != syscall::DEBUG_HALT) {
             self.debug_syscall(number);
             return;
         }
@@ -90,6 +93,7 @@ impl<M: Machine> Kernel<M> {
             }
             syscall::YIELD => self.yield_budget(),
             syscall::SET_TLS_BASE => {
+                self.loaded_thread = 0;
                 current
                     .context
                     .fs_base
@@ -136,6 +140,10 @@ impl<M: Machine> Kernel<M> {
                 self.current.context.rdi.set(kind);
             }
             syscall::DEBUG_NAME_THREAD => self.debug_name_thread(rdi),
+            syscall::DEBUG_HALT => {
+                self.debug_print(format_args!("halted by a thread\n"));
+                self.machine.halt()
+            }
             syscall::DEBUG_DUMP_SCHEDULER | syscall::DEBUG_SNAPSHOT => {
                 let (priority, tcb) = (self.current.priority.get(), self.current.bits());
                 self.debug_print(format_args!(
@@ -178,11 +186,16 @@ impl<M: Machine> Kernel<M> {
         }
         let current = self.current;
         if number == vector::PF {
-            let words = [current.context.rip.get(), cr2, code >> 4 & 1, code];
+            let words = Self::page_fault_words(current, code, cr2);
             self.fault(current, fault::VM_FAULT, &words);
         } else {
             self.fault(current, fault::USER_EXCEPTION, &[u64::from(number), code]);
         }
+    }
+
+    #[inline(always)]
+    pub(crate) fn page_fault_words(tcb: Ref<Tcb>, code: u64, cr2: u64) -> [u64; 4] {
+        [tcb.context.rip.get(), cr2, code >> 4 & 1, code]
     }
 
     /// A hardware interrupt, from user mode, from idle, or out of a guest.
@@ -202,7 +215,16 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Decides what runs now; loads its address space and thread registers.
+    #[inline(always)]
     pub fn decide(&mut self) -> Next {
+        if self.goes_on() {
+            return Self::user(self.current);
+        }
+        self.decide_anew()
+    }
+
+    #[inline(never)]
+    fn decide_anew(&mut self) -> Next {
         loop {
             self.schedule();
             let current = self.current;
@@ -229,20 +251,7 @@ impl<M: Machine> Kernel<M> {
                 self.fault(current, fault::VM_FAULT, &[ip, ip, 1, 0x14]);
                 continue;
             };
-            if self.loaded_space != root.bits() {
-                self.loaded_space = root.bits();
-                self.machine.switch_vspace(root);
-                self.current_sc
-                    .switches
-                    .set(self.current_sc.switches.get() + 1);
-            }
-            self.machine
-                .load_tls(current.context.fs_base.get(), current.context.gs_base.get());
-            self.fpu_prepare(FpuOwner::Thread(current));
-            let context = current.bits() + core::mem::offset_of!(Tcb, context) as u64;
-            return Next::User {
-                context: words::Hpa::new(context),
-            };
+            return self.load_thread(current, root);
         }
     }
 
@@ -300,18 +309,14 @@ impl<M: Machine> Kernel<M> {
         };
         let info = MessageInfo::from_word(current.context.rsi.get());
         let cap = slot.cap();
-        // Messages carry their capabilities themselves: the transfer resolves them.
-        let extras = match cap {
-            Cap::Notification { .. } => [None; 3],
-            _ => match self.extra_caps(current, info) {
-                Ok(extras) => extras,
-                Err((address, failure)) => {
-                    if mode.blocking {
-                        self.cap_fault(current, address, false, failure);
-                    }
-                    return;
+        let extras = match self.extra_caps(current, info) {
+            Ok(extras) => extras,
+            Err((address, failure)) => {
+                if mode.blocking {
+                    self.cap_fault(current, address, false, failure);
                 }
-            },
+                return;
+            }
         };
         let outcome = match cap {
             Cap::Endpoint {
@@ -373,6 +378,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn finish(&mut self, caller: Ref<Tcb>, outcome: Result<Done, Fail>, is_call: bool) {
+        // A thread that stopped itself does its call again when it is resumed: its registers stay as they are.
+        let is_call = is_call && caller.state.get() == State::Running;
         match outcome {
             Ok(done) if is_call => self.answer(caller, done),
             Ok(_) => {}
@@ -431,7 +438,7 @@ impl<M: Machine> Kernel<M> {
             Cap::Table { .. } => self.invoke_table(slot, msg),
             Cap::Vcpu { object, rights } => self.invoke_vcpu(object, rights, msg),
             Cap::ShadowPool { object, .. } => self.invoke_pool(object, msg),
-            Cap::DomainSet => Err(Fail::error(sel4_abi::Error::IllegalOperation)),
+            Cap::DomainSet => self.invoke_domain_set(msg),
             Cap::Null
             | Cap::Zombie { .. }
             | Cap::Endpoint { .. }
@@ -444,8 +451,11 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn suspend(&mut self, tcb: Ref<Tcb>) {
         self.cancel_ipc(tcb);
         if tcb.is_runnable() {
-            // A thread stopped inside a system call does it again when it is resumed; one that has finished it does not.
-            tcb.context.rip.set(tcb.visible_ip());
+            // A thread stopped inside a system call does it again when it is resumed, also the call by which it stopped
+            // itself; one that has finished its call does not.
+            if tcb.state.get() == State::Restart || tcb == self.current {
+                tcb.context.rip.set(tcb.restart_ip());
+            }
             tcb.context.entered_by.set(entry::FULL);
             self.set_state(tcb, State::Inactive);
         }
@@ -471,17 +481,53 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The root of a thread's address space, if it has one that is alive.
-    fn thread_space(&self, tcb: Ref<Tcb>) -> Option<words::Hpa> {
-        match tcb.slots[slots::VSPACE].cap() {
-            Cap::Table {
-                object,
-                level: 4,
-                mapping: Some(mapping),
-                ..
-            } => {
-                (self.space_root(mapping.asid, mapping.kind) == Some(object)).then(|| object.hpa())
-            }
-            _ => None,
+    #[inline(always)]
+    pub(crate) fn thread_space(&self, tcb: Ref<Tcb>) -> Option<Ref<Page>> {
+        let (root, asid) = tcb.slots[slots::VSPACE].words().space()?;
+        let pool = self.asid_pools[usize::from(asid >> 9) % ASID_POOLS].get()?;
+        // Nobody has number 0, and bit 0, which marks a guest-physical space, is clear in a table's address.
+        (pool.0[usize::from(asid & 511)].get() == root.bits()).then_some(root)
+    }
+
+    /// Loads what belongs to the thread that is about to run in user mode.
+    #[inline(always)]
+    pub(crate) fn load_thread(&mut self, tcb: Ref<Tcb>, root: Ref<Page>) -> Next {
+        if self.loaded_space != root.bits() {
+            self.loaded_space = root.bits();
+            self.machine.switch_vspace(root.hpa());
+            self.current_sc
+                .switches
+                .set(self.current_sc.switches.get() + 1);
         }
+        self.machine
+            .load_tls(tcb.context.fs_base.get(), tcb.context.gs_base.get());
+        self.fpu_prepare(FpuOwner::Thread(tcb));
+        self.loaded_thread = tcb.bits();
+        Self::user(tcb)
+    }
+
+    #[inline(always)]
+    fn user(tcb: Ref<Tcb>) -> Next {
+        let context = tcb.bits() + core::mem::offset_of!(Tcb, context) as u64;
+        Next::User {
+            context: words::Hpa::new(context),
+        }
+    }
+
+    /// Whether the current thread simply goes on after its system call: nothing was decided, nobody's time has come, and all
+    /// that belongs to it is loaded.
+    #[inline(always)]
+    fn goes_on(&self) -> bool {
+        let current = self.current;
+        self.loaded_thread == current.bits()
+            && self.action == Action::Keep
+            && !self.reprogram
+            && current.state.get() == State::Running
+            && current.context.entered_by.get() == entry::SYSCALL
+            && self.queues.release.get().is_none()
+            && current.slots[slots::VSPACE]
+                .words()
+                .space()
+                .is_some_and(|(root, _)| root.bits() == self.loaded_space)
     }
 }

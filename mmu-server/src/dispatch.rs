@@ -2,9 +2,10 @@
 
 use crate::message::Message;
 use crate::ram::GuestRam;
+use crate::shadow_mmu::ShadowMmu;
 use exit_abi::{Exit, ExitClass, Mode};
 use protocol::mmu::{self, MAX_DATA, load, outcome, stats};
-use shadow::{Access, Engine, Error, Fault, Load, LoadReason, Outcome, ShadowTables, Target};
+use shadow::{Access, Error, Fault, Load, LoadReason, Outcome, Target};
 use words::addr::PAGE_SIZE;
 use words::x86::pf;
 use words::{Gpa, Gva};
@@ -15,8 +16,11 @@ const DONE: u64 = 0;
 const NOT_MEMORY: u64 = 1;
 /// Reply label of a load that raises #GP(0).
 const GENERAL_PROTECTION: u64 = 1;
-/// Times a translation is tried while the guest's tables change.
-const TRANSLATIONS: usize = 8;
+/// Times a translation is tried while the guest's tables change. Each touches fewer entries than half of what a request
+/// may.
+const TRANSLATIONS: usize = 2;
+
+const _: () = assert!(mmu::MIN_POOL_PAGES == shadow::MIN_PAGES as u64);
 
 /// A linear access on the guest's behalf, checked to lie in one page.
 struct Linear {
@@ -53,18 +57,41 @@ fn data_length(length: u64) -> Option<usize> {
 
 /// The server's state: the engine with all it works on.
 #[derive(Debug)]
-pub struct Server<'a, R, T> {
-    engine: Engine<'a, R, T>,
+pub struct Server<E> {
+    engine: E,
+    /// Broken rules found. One is enough to answer nothing but [`mmu::STATS`] any more, so that the VM stops.
+    findings: u64,
 }
 
-impl<'a, R: GuestRam, T: ShadowTables> Server<'a, R, T> {
+impl<E: ShadowMmu> Server<E> {
     /// A server around an engine.
-    pub const fn new(engine: Engine<'a, R, T>) -> Self {
-        Self { engine }
+    pub const fn new(engine: E) -> Self {
+        Self {
+            engine,
+            findings: 0,
+        }
     }
 
-    /// Answers a request in place.
-    pub fn answer(&mut self, message: &mut Message) {
+    /// Answers a request in place. What comes back is a broken rule that was found at it.
+    pub fn answer(&mut self, message: &mut Message) -> Option<E::Finding> {
+        if message.label == mmu::STATS {
+            self.dispatch(message);
+            return None;
+        }
+        if self.findings != 0 {
+            message.refuse();
+            return None;
+        }
+        self.dispatch(message);
+        let finding = self.engine.take_finding();
+        if finding.is_some() {
+            self.findings += 1;
+            message.refuse();
+        }
+        finding
+    }
+
+    fn dispatch(&mut self, message: &mut Message) {
         let answered = match message.label {
             mmu::FAULT => self.fault(message),
             mmu::INVLPG => self.invlpg(message),
@@ -246,6 +273,11 @@ impl<'a, R: GuestRam, T: ShadowTables> Server<'a, R, T> {
         words[stats::EVICTIONS] = counters.evictions;
         words[stats::MAX_TOUCHED] = counters.max_touched;
         words[stats::PAGES_PEAK] = counters.pages_peak;
+        words[stats::REQUESTS] = counters.requests;
+        words[stats::MAX_TABLES] = counters.max_tables;
+        words[stats::MAX_REPEATS] = counters.max_repeats;
+        words[stats::ORACLE_CHECKS] = self.engine.judged();
+        words[stats::FINDINGS] = self.findings;
         message.reply(DONE, words);
         Some(())
     }

@@ -1,9 +1,12 @@
 //! Requests against a small guest, with tables that accept everything.
 
-use crate::{GuestRam, Message, Server};
+use crate::{GuestRam, Message, Server, ShadowMmu};
 use exit_abi::{Exit, Mode, Status};
 use protocol::mmu::{self, load, outcome, stats};
-use shadow::{Engine, Flush, GuestMemory, Limits, PageRecord, Rights, ShadowTables, TableError};
+use shadow::{
+    Counters, Engine, Error, Fault, Flush, GuestMemory, Limits, Load, LoadReason, Outcome,
+    PageRecord, Rights, ShadowTables, TableError, Target,
+};
 use std::cell::RefCell;
 use words::{Gfn, Gpa, Gva, PageSize};
 
@@ -113,7 +116,7 @@ impl ShadowTables for Willing {
 /// Runs `test` with a function that sends a request and brings the reply's label and words.
 fn with_server(test: impl FnOnce(&mut dyn FnMut(u64, &[u64]) -> (u64, Vec<u64>))) {
     let ram = Ram::new();
-    let mut records = [PageRecord::EMPTY; 16];
+    let mut records = [PageRecord::EMPTY; shadow::MIN_PAGES];
     let engine = Engine::new(&ram, Willing, Limits::QEMU64, &mut records).unwrap();
     let mut server = Server::new(engine);
     test(&mut |label, words| {
@@ -121,7 +124,7 @@ fn with_server(test: impl FnOnce(&mut dyn FnMut(u64, &[u64]) -> (u64, Vec<u64>))
         let kept = words.len().min(message.words.len());
         message.words[..kept].copy_from_slice(&words[..kept]);
         (message.label, message.length) = (label, words.len());
-        server.answer(&mut message);
+        assert!(server.answer(&mut message).is_none());
         (message.label, message.words[..message.length].to_vec())
     });
 }
@@ -277,4 +280,67 @@ fn hostile_words_are_answered_and_never_panic() {
             assert!(label <= outcome::REFUSED);
         }
     });
+}
+
+/// A shadow MMU that fills everything, and finds something wrong with the second fault.
+struct Suspicious {
+    memory: &'static Ram,
+    faults: u32,
+}
+
+impl ShadowMmu for Suspicious {
+    type Memory = &'static Ram;
+    type Finding = &'static str;
+
+    fn memory(&self) -> &&'static Ram {
+        &self.memory
+    }
+    fn counters(&self) -> Counters {
+        Counters::default()
+    }
+    fn fault(&mut self, _: &Fault) -> Result<Outcome, Error> {
+        self.faults += 1;
+        Ok(Outcome::Filled)
+    }
+    fn translate(&mut self, _: &Fault) -> Result<Target, Error> {
+        Ok(Target::Retry)
+    }
+    fn invlpg(&mut self, _: Mode, _: u64, _: Gva) -> Result<(), Error> {
+        Ok(())
+    }
+    fn load(&mut self, _: Mode, _: u64, _: LoadReason) -> Result<Load, Error> {
+        Ok(Load::Done)
+    }
+    fn ensure_root(&mut self, _: Mode, _: u64) -> Result<(), Error> {
+        Ok(())
+    }
+    fn judged(&self) -> u64 {
+        u64::from(self.faults)
+    }
+    fn take_finding(&mut self) -> Option<&'static str> {
+        (self.faults == 2).then_some("a broken rule")
+    }
+}
+
+#[test]
+fn after_a_finding_everything_is_refused_but_the_counters() {
+    let mut server = Server::new(Suspicious {
+        memory: Box::leak(Box::new(Ram::new())),
+        faults: 0,
+    });
+    let mut ask = |label, words: &[u64]| {
+        let mut message = Message::new();
+        message.words[..words.len()].copy_from_slice(words);
+        (message.label, message.length) = (label, words.len());
+        let finding = server.answer(&mut message);
+        (message.label, finding, message.words[stats::FINDINGS])
+    };
+    let fault = paging(0, PAGED, 0, CR3);
+    assert_eq!(ask(mmu::FAULT, &fault), (outcome::DONE, None, 0));
+    let found = Some("a broken rule");
+    assert_eq!(ask(mmu::FAULT, &fault), (outcome::REFUSED, found, 0));
+    for label in [mmu::FAULT, mmu::LOAD, mmu::READ_PHYSICAL, mmu::ENSURE_ROOT] {
+        assert_eq!(ask(label, &[0; 3]), (outcome::REFUSED, None, 0));
+    }
+    assert_eq!(ask(mmu::STATS, &[]), (0, None, 1));
 }

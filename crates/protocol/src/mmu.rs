@@ -34,6 +34,10 @@ pub const WRITE_VIRTUAL: u64 = 8;
 /// Counters.
 pub const STATS: u64 = 9;
 
+/// Fewest pages of a shadow pool: what the instruction or event that needs most tables at a time needs
+/// (`shadow::MIN_PAGES` derives it).
+pub const MIN_POOL_PAGES: u64 = 37;
+
 /// Most bytes one data request moves: message words 5..120.
 pub const MAX_DATA: usize = 512;
 
@@ -81,6 +85,16 @@ pub mod stats {
     pub const MAX_TOUCHED: usize = 6;
     /// Shadow pages in use, most ever.
     pub const PAGES_PEAK: usize = 7;
+    /// Requests.
+    pub const REQUESTS: usize = 8;
+    /// Most shadow tables made by one request.
+    pub const MAX_TABLES: usize = 9;
+    /// Most times in a row that one fault came again after it was filled.
+    pub const MAX_REPEATS: usize = 10;
+    /// Requests that the oracle judged; 0 without it.
+    pub const ORACLE_CHECKS: usize = 11;
+    /// Rules that the oracle found broken.
+    pub const FINDINGS: usize = 12;
     /// Number of counters.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 13;
 }

@@ -38,3 +38,7 @@ pub const PORT_92: u16 = 0x92;
 pub const FIRMWARE_TABLES: u64 = 0xe_0000;
 /// First byte after it.
 pub const FIRMWARE_TABLES_END: u64 = 0x10_0000;
+/// Memory of the test device (QEMU's `pc-testdev` has it): bytes that keep what is written, and are in no memory map.
+pub const TEST_MEMORY: u64 = 0xff00_0000;
+/// Bytes of it.
+pub const TEST_MEMORY_BYTES: u64 = 64 * 1024;

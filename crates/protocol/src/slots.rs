@@ -36,6 +36,10 @@ pub mod mmu {
     pub const POOL: u64 = 7;
     /// First of the guest-frame capabilities, two a frame: mapped here, mapped in the guest-physical space.
     pub const FRAMES: u64 = 64;
+    /// Most guest frames: 3 GiB in large pages.
+    pub const MAX_FRAMES: u64 = 3 << 9;
+    /// First of the capabilities of the test device's memory, two a page, likewise.
+    pub const TEST_MEMORY: u64 = FRAMES + 2 * MAX_FRAMES;
 }
 
 /// Device server. Thread 0 serves the machine's interrupts; thread 1 + n serves VM n.

@@ -141,6 +141,8 @@ pub struct Vm {
     pub memory: u64,
     /// Shadow pool: log2 of its pages.
     pub shadow_bits: u64,
+    /// Most pages of it that mmu-server uses.
+    pub shadow_pages: u64,
     /// Shadow or nested paging.
     pub paging: Paging,
     /// Shadow policy; without a meaning under nested paging.

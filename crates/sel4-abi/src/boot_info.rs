@@ -36,6 +36,10 @@ pub mod slot {
 
 /// Radix of the initial CNode.
 pub const ROOT_CNODE_BITS: u64 = 16;
+/// Most pages of the initial program's image: each takes a slot of the initial CNode, and others are to be left.
+pub const MAX_IMAGE_PAGES: u64 = (1 << ROOT_CNODE_BITS) - 1024;
+/// Bytes of the RSDP's copy; a shorter one is followed by zeros.
+pub const RSDP_BYTES: u64 = 36;
 /// Most untyped capabilities described in the boot information.
 pub const MAX_UNTYPED: usize = 230;
 

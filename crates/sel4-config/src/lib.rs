@@ -20,58 +20,80 @@
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 
+/// An option's value.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Value {
+    /// On or off.
+    Flag(bool),
+    /// A number.
+    Number(usize),
+}
+
+macro_rules! options {
+    ($($(#[$doc:meta])* $name:ident: $type:ident = $value:literal,)*) => {
+        $($(#[$doc])* pub const $name: $type = $value;)*
+        /// Every option with its value.
+        pub const ALL: &[(&str, super::Value)] =
+            &[$((stringify!($name), options!(@value $type $value))),*];
+    };
+    (@value bool $value:literal) => { super::Value::Flag($value) };
+    (@value usize $value:literal) => { super::Value::Number($value) };
+}
+
 /// The options' values.
 pub mod consts {
-    /// Scheduling contexts and reply objects.
-    pub const KERNEL_MCS: bool = true;
-    /// x86.
-    pub const ARCH_X86: bool = true;
-    /// x86_64.
-    pub const ARCH_X86_64: bool = true;
-    /// Entry by the `syscall` instruction.
-    pub const SYSCALL: bool = true;
-    /// 1 GiB frames.
-    pub const HUGE_PAGE: bool = true;
-    /// A debug console.
-    pub const PRINTING: bool = true;
-    /// Debug system calls.
-    pub const DEBUG_BUILD: bool = true;
-    /// A thread sets its own FS base by a system call.
-    pub const SET_TLS_BASE_SELF: bool = true;
-    /// Interrupts come through I/O APICs.
-    pub const IRQ_IOAPIC: bool = true;
-    /// 32-bit x86.
-    pub const ARCH_IA32: bool = false;
-    /// Intel's virtualisation.
-    pub const VTX: bool = false;
-    /// I/O address spaces.
-    pub const IOMMU: bool = false;
-    /// Several processors.
-    pub const ENABLE_SMP_SUPPORT: bool = false;
-    /// Benchmark system calls.
-    pub const ENABLE_BENCHMARKS: bool = false;
-    /// Utilisation counters.
-    pub const BENCHMARK_TRACK_UTILISATION: bool = false;
-    /// Breakpoints by system call.
-    pub const HARDWARE_DEBUG_API: bool = false;
-    /// Error texts in the IPC buffer.
-    pub const KERNEL_INVOCATION_REPORT_ERROR_IPC: bool = false;
-    /// Interrupts come through the 8259.
-    pub const IRQ_PIC: bool = false;
-    /// Bits in a word.
-    pub const WORD_SIZE: usize = 64;
-    /// Processors.
-    pub const MAX_NUM_NODES: usize = 1;
-    /// Priorities.
-    pub const NUM_PRIORITIES: usize = 256;
-    /// Radix of the initial thread's CNode.
-    pub const ROOT_CNODE_SIZE_BITS: usize = 16;
-    /// Most untyped capabilities described at boot.
-    pub const MAX_NUM_BOOTINFO_UNTYPED_CAPS: usize = 230;
-    /// Most objects one retype makes.
-    pub const RETYPE_FAN_OUT_LIMIT: usize = 256;
-    /// The initial thread's budget in milliseconds.
-    pub const BOOT_THREAD_TIME_SLICE: usize = 5;
+    options! {
+        /// Scheduling contexts and reply objects.
+        KERNEL_MCS: bool = true,
+        /// x86.
+        ARCH_X86: bool = true,
+        /// x86_64.
+        ARCH_X86_64: bool = true,
+        /// Entry by the `syscall` instruction.
+        SYSCALL: bool = true,
+        /// 1 GiB frames.
+        HUGE_PAGE: bool = true,
+        /// A debug console.
+        PRINTING: bool = true,
+        /// Debug system calls.
+        DEBUG_BUILD: bool = true,
+        /// A thread sets its own FS base by a system call.
+        SET_TLS_BASE_SELF: bool = true,
+        /// Interrupts come through I/O APICs.
+        IRQ_IOAPIC: bool = true,
+        /// 32-bit x86.
+        ARCH_IA32: bool = false,
+        /// Intel's virtualisation.
+        VTX: bool = false,
+        /// I/O address spaces.
+        IOMMU: bool = false,
+        /// Several processors.
+        ENABLE_SMP_SUPPORT: bool = false,
+        /// Benchmark system calls.
+        ENABLE_BENCHMARKS: bool = false,
+        /// Utilisation counters.
+        BENCHMARK_TRACK_UTILISATION: bool = false,
+        /// Breakpoints by system call.
+        HARDWARE_DEBUG_API: bool = false,
+        /// Error texts in the IPC buffer.
+        KERNEL_INVOCATION_REPORT_ERROR_IPC: bool = false,
+        /// Interrupts come through the 8259.
+        IRQ_PIC: bool = false,
+        /// Bits in a word.
+        WORD_SIZE: usize = 64,
+        /// Processors.
+        MAX_NUM_NODES: usize = 1,
+        /// Priorities.
+        NUM_PRIORITIES: usize = 256,
+        /// Radix of the initial thread's CNode.
+        ROOT_CNODE_SIZE_BITS: usize = 16,
+        /// Most untyped capabilities described at boot.
+        MAX_NUM_BOOTINFO_UNTYPED_CAPS: usize = 230,
+        /// Most objects one retype makes.
+        RETYPE_FAN_OUT_LIMIT: usize = 256,
+        /// The initial thread's budget in milliseconds.
+        BOOT_THREAD_TIME_SLICE: usize = 5,
+    }
 }
 
 /// An option that is on or off, or a condition over such options: `not(C)`, `all(C, ..)`, `any(C, ..)`.

@@ -1,6 +1,6 @@
 //! The debug console and the debug system calls.
 
-use crate::{Word, arch::syscall, sys::syscall as number};
+use crate::{CPtr, Word, arch::syscall, sys::syscall as number};
 use core::fmt;
 
 /// One character to the debug console.
@@ -9,7 +9,7 @@ pub fn debug_put_char(c: u8) {
     syscall(number::DEBUG_PUT_CHAR, Word::from(c), 0, [0; 4]);
 }
 
-/// Stops the machine, on kernels that allow it: Umbra's raises an unknown-syscall fault, as a release build of seL4 does.
+/// Stops the machine, on kernels built with the call (`run --root-task`); elsewhere an unknown-syscall fault.
 pub fn debug_halt() {
     syscall(number::DEBUG_HALT, 0, 0, [0; 4]);
 }
@@ -17,6 +17,17 @@ pub fn debug_halt() {
 /// The kernel's state to the debug console.
 pub fn debug_snapshot() {
     syscall(number::DEBUG_SNAPSHOT, 0, 0, [0; 4]);
+}
+
+/// The scheduler's state to the debug console.
+pub fn debug_dump_scheduler() {
+    syscall(number::DEBUG_DUMP_SCHEDULER, 0, 0, [0; 4]);
+}
+
+/// The kernel's number for the kind of a capability; 0 if there is none.
+#[must_use]
+pub fn debug_cap_identify(cptr: CPtr) -> Word {
+    syscall(number::DEBUG_CAP_IDENTIFY, cptr.bits(), 0, [0; 4]).0
 }
 
 /// The debug console as a place to write to.

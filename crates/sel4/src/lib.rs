@@ -45,7 +45,10 @@ pub use cptr::{AbsoluteCPtr, CPtr, CPtrBits, CPtrWithDepth, Cap, HasCPtrWithDept
 pub use data::{CNodeCapData, CapRights, CapRightsBuilder, TcbFlagsBuilder};
 #[doc(hidden)]
 pub use debug::debug_print_helper as __debug_print_helper;
-pub use debug::{DebugWrite, debug_halt, debug_put_char, debug_snapshot};
+pub use debug::{
+    DebugWrite, debug_cap_identify, debug_dump_scheduler, debug_halt, debug_put_char,
+    debug_snapshot,
+};
 pub use error::{Error, Result};
 pub use fault::{CapFault, Fault, NullFault, Timeout, UnknownSyscall, UserException, VmFault};
 pub use invocation_context::{

@@ -15,6 +15,12 @@ impl<C: InvocationContext> cap::VCpu<C> {
         self.invoke(label::VCPU_BIND_TCB, &[tcb.bits()], &[])
             .map(drop)
     }
+    /// Makes this processor run under nested paging, on a guest-physical space; for good, and not if it has a shadow pool or
+    /// the machine no nested paging.
+    pub fn set_nested(self, space: cap::GuestPml4) -> Result<()> {
+        self.invoke(label::VCPU_SET_NESTED, &[space.bits()], &[])
+            .map(drop)
+    }
     /// Reads registers into `values`, ascending. There is room for all of them, or the rest is cut off.
     pub fn read_registers(self, mask: Mask, values: &mut [Word]) -> Result<()> {
         self.invoke_into(label::VCPU_READ_REGISTERS, &[], &[mask.0], values)
@@ -41,6 +47,12 @@ impl<C: InvocationContext> cap::VCpu<C> {
     /// Asks for an exit as soon as the guest can take an interrupt, while it runs.
     pub fn request_window(self) -> Result<()> {
         self.invoke(label::VCPU_REQUEST_WINDOW, &[], &[]).map(drop)
+    }
+    /// The same for an interrupt of priority class `class` (1 to 15): only while the guest's CR8 is below it.
+    pub fn request_window_for(self, class: u8) -> Result<()> {
+        let word = Word::from(class & 15) << 4;
+        self.invoke(label::VCPU_REQUEST_WINDOW, &[], &[word])
+            .map(drop)
     }
     /// The bytes at the guest's instruction pointer, as many as the shadow shows.
     pub fn fetch_instruction(self) -> Result<([u8; MAX_INSTRUCTION], usize)> {

@@ -19,10 +19,10 @@ pub const SYSCALL_CLEARS: u64 =
     rflags::TF | rflags::IF | rflags::DF | rflags::IOPL | rflags::NT | rflags::RF | rflags::AC;
 /// RFLAGS bits a thread may have: the arithmetic ones, TF, DF, RF, AC and ID. IF and the constant bit are added.
 const USER_FLAGS: u64 = 0x8d5 | rflags::TF | rflags::DF | rflags::RF | rflags::AC | 1 << 21;
-/// Value of the noted vector when there is none.
-const NONE: u32 = u32::MAX;
 /// What [`enter_user`] returns for SYSCALL: a number that is no vector.
 const BY_SYSCALL: u64 = 256;
+/// Value of the noted vector when there is none.
+const NONE: u32 = u32::MAX;
 
 /// Kernel address of the context of the thread in user mode.
 static CURRENT: AtomicU64 = AtomicU64::new(0);
@@ -57,16 +57,14 @@ pub fn syscall_stub() -> u64 {
     umbra_syscall as *const () as u64
 }
 
-// To user mode: rdi = context. RFLAGS are masked here, so that no thread's saved flags can hurt the kernel. Returns
+// To user mode: rdi = context. RFLAGS that may come from others than the processor are masked here, so that no thread's
+// saved flags can hurt the kernel; those of a thread that goes back by SYSRET are the ones that SYSCALL saved. Returns
 // through umbra_syscall or umbra_interrupt_common, on the stack saved here, with rax = cause and rdx = error code.
 global_asm!(
     r#"
 umbra_enter_user:
     mov [rip + {kernel_rsp}], rsp
     mov [rip + {current}], rdi
-    mov r11, [rdi + {flags}]
-    and r11, {user_flags}
-    or r11, {always_flags}
     mov rax, [rdi + {rax}]
     mov rbx, [rdi + {rbx}]
     mov rdx, [rdi + {rdx}]
@@ -75,6 +73,7 @@ umbra_enter_user:
     mov r8, [rdi + {r8}]
     mov r9, [rdi + {r9}]
     mov r10, [rdi + {r10}]
+    mov r11, [rdi + {flags}]
     mov r12, [rdi + {r12}]
     mov r13, [rdi + {r13}]
     mov r14, [rdi + {r14}]
@@ -85,7 +84,9 @@ umbra_enter_user:
     mov rsp, [rdi + {rsp_}]
     mov rdi, [rdi + {rdi_}]
     sysretq
-2:  push {user_data}
+2:  and r11, {user_flags}
+    or r11, {always_flags}
+    push {user_data}
     push [rdi + {rsp_}]
     push r11
     push {user_code}
@@ -244,7 +245,8 @@ pub enum Return {
     Vector(u8, u64),
 }
 
-/// Runs the thread in user mode until it comes back. Its rip is below 2^47 if it entered by SYSCALL, canonical otherwise.
+/// Runs the thread in user mode until it comes back. Its rip is canonical.
+#[inline(always)]
 pub fn enter_user(context: &UserContext) -> Return {
     let (cause, error): (u64, u64);
     // SAFETY: the context is mapped in the window for as long as its thread exists. The way back lands after the call
@@ -259,9 +261,10 @@ pub fn enter_user(context: &UserContext) -> Return {
             out("r12") _, out("r13") _, out("r14") _, out("r15") _,
         );
     }
-    match u8::try_from(cause) {
-        Ok(vector) => Return::Vector(vector, error),
-        Err(_) => Return::Syscall,
+    if cause == BY_SYSCALL {
+        Return::Syscall
+    } else {
+        Return::Vector(cause as u8, error)
     }
 }
 

@@ -14,7 +14,8 @@ use words::Hpa;
 use super::layout::{self, HardwarePage};
 use super::segments;
 
-/// Host state that VMRUN leaves alone (FS, GS, TR, LDTR, SYSCALL registers), saved by VMSAVE around a guest's turn.
+/// Host state that VMRUN leaves alone (FS, GS, TR, LDTR, SYSCALL registers). All of it is the same for ever but FS and GS,
+/// which are loaded for each thread that goes to user mode: so it is saved once.
 static HOST_STATE: HardwarePage = HardwarePage::new();
 
 // rdi = VMCB, rsi = registers, rdx = page for host state. SS is loaded because it is null after an interrupt from user
@@ -29,8 +30,6 @@ umbra_enter_guest:
     mov ss, eax
     clgi
     sti
-    mov rax, rdx
-    vmsave rax
     mov rax, rdi
     vmload rax
     mov rbx, [rsi + {rbx}]
@@ -87,6 +86,15 @@ umbra_enter_guest:
     r14 = const offset_of!(GuestRegisters, r14),
     r15 = const offset_of!(GuestRegisters, r15),
 );
+
+/// Saves what every guest's exit brings back: FS and GS without a base. Once, after the tables and the registers of SYSCALL
+/// are loaded and SVM is on.
+pub fn save_host_state() {
+    // SAFETY: writes a page that is for this.
+    unsafe {
+        asm!("vmsave rax", in("rax") HOST_STATE.hpa().bits(), options(nostack, preserves_flags))
+    };
+}
 
 /// Runs the guest of `vmcb` until its next exit. Both structures lie in the window; the VMCB is the kernel's own and
 /// intercepts what would let a guest touch the host.

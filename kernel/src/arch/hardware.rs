@@ -9,7 +9,7 @@ use words::x86::{cr0, msr};
 
 use super::apic::{IoApics, LocalApic};
 use super::clock::Speeds;
-use super::{console, cpu, layout, paging};
+use super::{breakpoints, console, cpu, layout, paging};
 
 /// The one processor and its controllers.
 pub struct Hardware {
@@ -19,8 +19,12 @@ pub struct Hardware {
     svm: SvmFeatures,
     /// What CR3 holds.
     root: Hpa,
+    /// What GS.base was loaded with last.
+    gs_base: u64,
     /// What CR0.TS is.
     task_switched: bool,
+    /// The host's DR7 has a guest's breakpoints on, for QEMU's sake.
+    breakpoints_armed: bool,
 }
 
 impl Hardware {
@@ -32,7 +36,9 @@ impl Hardware {
             speeds,
             svm,
             root: paging::kernel_pml4(),
+            gs_base: 0,
             task_switched: false,
+            breakpoints_armed: false,
         }
     }
 }
@@ -58,6 +64,7 @@ impl Machine for Hardware {
             .set_count(u32::try_from(count).unwrap_or(u32::MAX));
     }
 
+    #[inline(always)]
     fn switch_vspace(&mut self, root: Hpa) {
         if self.root != root {
             self.root = root;
@@ -131,13 +138,17 @@ impl Machine for Hardware {
         cpu::halt_forever()
     }
 
+    #[inline(always)]
     fn load_tls(&mut self, fs_base: u64, gs_base: u64) {
-        // WRMSR refuses addresses that are not canonical; bit 47 counts.
-        let canonical = |address: u64| ((address << 16) as i64 >> 16) as u64;
-        // SAFETY: the kernel uses neither FS nor GS.
+        // SAFETY: the kernel uses neither FS nor GS; the logic keeps only canonical addresses, which WRMSR takes.
         unsafe {
-            cpu::write_msr(msr::FS_BASE, canonical(fs_base));
-            cpu::write_msr(msr::GS_BASE, canonical(gs_base));
+            // A thread can lose its bases without the kernel, by loading a selector, and a guest's exit clears them: what
+            // is in the register is known only if it was 0 and has stayed so.
+            cpu::write_msr(msr::FS_BASE, fs_base);
+            if gs_base | self.gs_base != 0 {
+                self.gs_base = gs_base;
+                cpu::write_msr(msr::GS_BASE, gs_base);
+            }
         }
     }
 
@@ -154,6 +165,7 @@ impl Machine for Hardware {
         unsafe { asm!("fxrstor64 [{}]", in(reg) area, options(nostack, preserves_flags)) };
     }
 
+    #[inline(always)]
     fn set_task_switched(&mut self, ts: bool) {
         if self.task_switched == ts {
             return;
@@ -167,12 +179,17 @@ impl Machine for Hardware {
         }
     }
 
-    fn load_debug_registers(&mut self, dr: [u64; 4]) {
-        let [dr0, dr1, dr2, dr3] = dr;
+    fn load_debug_registers(&mut self, dr: [u64; 4], dr7: u64) {
         // SAFETY: the host's DR7 enables none of them.
-        unsafe {
-            asm!("mov dr0, {}", "mov dr1, {}", "mov dr2, {}", "mov dr3, {}",
-                 in(reg) dr0, in(reg) dr1, in(reg) dr2, in(reg) dr3, options(nomem, nostack, preserves_flags));
+        unsafe { breakpoints::load(dr) };
+        if self.svm.tcg {
+            self.breakpoints_armed = breakpoints::arm(dr, dr7);
+        }
+    }
+
+    fn unload_debug_registers(&mut self) {
+        if core::mem::take(&mut self.breakpoints_armed) {
+            breakpoints::disarm();
         }
     }
 

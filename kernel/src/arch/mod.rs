@@ -5,6 +5,7 @@
 mod acpi;
 mod apic;
 mod boot;
+mod breakpoints;
 mod clock;
 mod console;
 mod cpu;
@@ -50,14 +51,15 @@ extern "C" fn start(magic: u32, info: u32) -> ! {
     segments::init();
     segments::init_syscall();
     let svm = enable_svm();
+    guest::save_host_state();
     features::enable();
     let (found, hardware) = prepare(info.into(), svm);
     boot_logic(&found, hardware)
 }
 
-/// Prints why nothing can run here, and stops.
+/// Prints why nothing can run here, in the form the launcher knows, and stops.
 fn stop(why: &str) -> ! {
-    say!("{why}");
+    say!("umbra-panic {why}");
     cpu::halt_forever();
 }
 

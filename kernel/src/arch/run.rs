@@ -1,8 +1,9 @@
 //! The loop around the logic: ask what is next, run it, tell what happened.
 #![allow(unsafe_code)] // Turns the address of a context into a reference.
 
-use kernel::context::{UserContext, entry as entered};
+use kernel::context::UserContext;
 use kernel::machine::Next;
+use kernel::object::vcpu::After;
 use words::x86::vector;
 use words::{Gva, Hpa};
 
@@ -18,16 +19,66 @@ const FIRST_IO: u8 = 0x30;
 /// Runs the system.
 pub fn run(mut kernel: Kernel<Hardware>) -> ! {
     loop {
-        match kernel.decide() {
-            Next::User { context } => run_user(&mut kernel, context),
-            Next::Guest { vmcb, registers } => {
-                guest::enter_guest(vmcb, registers);
-                if kernel.handle_guest_exit() {
-                    interrupt(&mut kernel, entry::take_interrupt());
+        let mut next = Some(kernel.decide());
+        // The short ways know what runs next: then there is nothing to decide.
+        while let Some(now) = next {
+            next = match now {
+                Next::User { context } => run_user(&mut kernel, context),
+                Next::Guest { vmcb, registers } => run_guest(&mut kernel, vmcb, registers),
+                Next::Idle => {
+                    interrupt(&mut kernel, entry::wait_for_interrupt());
+                    None
                 }
             }
-            Next::Idle => interrupt(&mut kernel, entry::wait_for_interrupt()),
         }
+    }
+}
+
+/// Runs a thread, and whichever the short ways lead to, until one comes back otherwise; what runs next, if that is known
+/// already.
+#[inline(always)]
+fn run_user(kernel: &mut Kernel<Hardware>, context: Hpa) -> Option<Next> {
+    // SAFETY: the logic names the context of a thread that exists; its fields are cells, and the reference is not used
+    // after the logic has named another.
+    let mut registers: &UserContext = unsafe { &*layout::window(context) };
+    if !Gva::new(registers.rip.get()).is_canonical() {
+        // IRET would fault in kernel mode where a jump in user mode gives the thread #GP.
+        kernel.handle_exception(vector::GP, 0, 0);
+        return None;
+    }
+    loop {
+        // Where the short ways lead, the instruction pointer is the processor's own, or was checked when it was written; no
+        // user page is so high that what follows SYSCALL is not in the lower half.
+        let next = match entry::enter_user(registers) {
+            Return::Syscall => {
+                let number = registers.rdx.get() as i64;
+                let next = kernel.fast_syscall(number);
+                if next.is_none() {
+                    kernel.handle_syscall(number);
+                }
+                next
+            }
+            Return::Vector(vector, error) => came_back(kernel, vector, error),
+        };
+        match next {
+            // SAFETY: as above.
+            Some(Next::User { context }) => registers = unsafe { &*layout::window(context) },
+            next => return next,
+        }
+    }
+}
+
+/// Runs a guest until its next exit.
+#[inline(always)]
+fn run_guest(kernel: &mut Kernel<Hardware>, vmcb: Hpa, registers: Hpa) -> Option<Next> {
+    guest::enter_guest(vmcb, registers);
+    match kernel.handle_guest_exit() {
+        After::Interrupt => {
+            interrupt(kernel, entry::take_interrupt());
+            None
+        }
+        After::Decide => None,
+        After::Run(next) => Some(next),
     }
 }
 
@@ -38,35 +89,27 @@ fn interrupt(kernel: &mut Kernel<Hardware>, vector: Option<u8>) {
     }
 }
 
-fn run_user(kernel: &mut Kernel<Hardware>, context: Hpa) {
-    // SAFETY: the logic names the context of a thread that exists; its fields are cells, and the reference is not used
-    // after the logic is called again.
-    let registers: &UserContext = unsafe { &*layout::window(context) };
-    let rip = registers.rip.get();
-    if rip >> 47 != 0 {
-        if !Gva::new(rip).is_canonical() {
-            // IRET would fault in kernel mode where a jump in user mode gives the thread #GP.
-            kernel.handle_exception(vector::GP, 0, 0);
-            return;
-        }
-        // SYSRET is for the lower half only.
-        registers.entered_by.set(entered::FULL);
-    }
-    match entry::enter_user(registers) {
-        Return::Syscall => kernel.handle_syscall(registers.rdx.get() as i64),
-        Return::Vector(vector, error) => came_back(kernel, vector, error),
-    }
-}
-
-/// Sorts the vectors by which a thread came back.
-fn came_back(kernel: &mut Kernel<Hardware>, number: u8, error: u64) {
+/// Sorts the vectors by which a thread came back; what runs next, if that is known already.
+#[inline(always)]
+fn came_back(kernel: &mut Kernel<Hardware>, number: u8, error: u64) -> Option<Next> {
     match number {
         // Nobody's fault, and nothing to be relied on after it.
         vector::MC | vector::DF => panic!("exception {number} in user mode"),
-        vector::PF => kernel.handle_exception(number, error, cpu::read_cr2()),
-        0..32 => kernel.handle_exception(number, error, 0),
+        0..32 => {
+            let address = if number == vector::PF {
+                cpu::read_cr2()
+            } else {
+                0
+            };
+            let next = kernel.fast_exception(number, error, address);
+            if next.is_none() {
+                kernel.handle_exception(number, error, address);
+            }
+            return next;
+        }
         32..FIRST_IO | SPURIOUS => {}
         FIRST_IO..FIRST_UNKNOWN => kernel.handle_interrupt(number),
         FIRST_UNKNOWN..=LAST_UNKNOWN => kernel.handle_unknown_vector(number),
     }
+    None
 }

@@ -128,6 +128,7 @@ pub fn enable() -> Result<SvmFeatures, Missing> {
     Ok(SvmFeatures {
         present: true,
         asids: leaf.ebx,
+        nested: has(0),
         nrips: has(3),
         decode_assists: has(7),
         flush_by_asid: has(6),

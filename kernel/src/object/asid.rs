@@ -91,8 +91,10 @@ impl<M: Machine> Kernel<M> {
         else {
             return Err(Fail::capability(1));
         };
-        if !self.asid_pools[usize::from(base >> 9)].is(pool) {
-            return Err(Fail::lookup(false, LookupFailure::InvalidRoot));
+        match self.asid_pools[usize::from(base >> 9)].get() {
+            None => return Err(Fail::lookup(false, LookupFailure::InvalidRoot)),
+            Some(other) if other != pool => return Err(Fail::capability(0)),
+            Some(_) => {}
         }
         let start = usize::from(base == 0);
         let Some(index) = (start..512).find(|&n| pool.0[n].get() == 0) else {

@@ -139,13 +139,9 @@ impl<M: Machine> Kernel<M> {
         if pivot.is_empty() {
             return Err(missing(false, msg.word(4)));
         }
-        // Mutate's rules, but data 0 leaves a badge as it is.
-        let update = |cap: Cap, data: u64| match cap {
-            Cap::Endpoint { .. } | Cap::Notification { .. } if data == 0 => cap,
-            _ => cap.with_data(data, true),
-        };
-        let new_source = update(source.cap(), msg.word(5));
-        let new_pivot = update(pivot.cap(), msg.word(2));
+        // Mutate's rules: what has a badge cannot be rotated, whatever the data.
+        let new_source = source.cap().with_data(msg.word(5), true);
+        let new_pivot = pivot.cap().with_data(msg.word(2), true);
         if new_source.is_null() || new_pivot.is_null() {
             return Err(Fail::error(Error::IllegalOperation));
         }

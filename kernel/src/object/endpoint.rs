@@ -261,6 +261,9 @@ impl<M: Machine> Kernel<M> {
 
     fn cancel_queued(&mut self, endpoint: Ref<Endpoint>, badge: Option<u64>) {
         let mut next = endpoint.head.get();
+        if next.is_none() {
+            return;
+        }
         while let Some(tcb) = next {
             next = tcb.queue_next.get();
             if badge.is_some_and(|badge| badge != tcb.sender_badge.get()) {

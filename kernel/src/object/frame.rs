@@ -1,6 +1,6 @@
 //! Frames: memory that can be mapped, in a user address space or in a guest-physical space, once per capability.
 
-use crate::cap::{Cap, Mapping, SpaceKind, frame_bits, frame_rights};
+use crate::cap::{Cap, Frame, Mapping, SpaceKind, frame_bits, frame_rights};
 use crate::kernel::{Done, Fail, Kernel, Message, Outcome};
 use crate::machine::Machine;
 use crate::mem::Ref;
@@ -26,65 +26,54 @@ fn attributes(word: u64, size: u8) -> u64 {
 
 impl<M: Machine> Kernel<M> {
     pub(crate) fn invoke_frame(&mut self, slot: Ref<Slot>, msg: &Message) -> Outcome {
-        let Cap::Frame {
-            base,
-            size,
-            device,
-            rights,
-            mapping,
-        } = slot.cap()
-        else {
-            return Err(Fail::capability(0));
-        };
+        let frame = slot.words().frame().ok_or(Fail::capability(0))?;
         match msg.label {
-            label::X86_PAGE_MAP => self.map_frame(slot, msg, SpaceKind::Host),
-            label::PAGE_MAP_GUEST => self.map_frame(slot, msg, SpaceKind::Guest),
+            label::X86_PAGE_MAP => self.map_frame(frame, slot, msg, SpaceKind::Host),
+            label::PAGE_MAP_GUEST => self.map_frame(frame, slot, msg, SpaceKind::Guest),
             label::X86_PAGE_UNMAP => {
-                if let Some(mapping) = mapping {
-                    self.unmap_frame(base, size, mapping);
-                    slot.set_cap(Cap::Frame {
-                        base,
-                        size,
-                        device,
-                        rights,
-                        mapping: None,
-                    });
+                if let Some(mapping) = frame.mapping {
+                    self.unmap_frame(frame.base, frame.size, mapping);
+                    slot.set_cap(frame.with_mapping(None));
                 }
                 Ok(Done::Empty)
             }
-            label::X86_PAGE_GET_ADDRESS => Ok(Done::words(&[base])),
+            label::X86_PAGE_GET_ADDRESS => Ok(Done::words(&[frame.base])),
             _ => Err(Fail::error(Error::IllegalOperation)),
         }
     }
 
-    fn map_frame(&mut self, slot: Ref<Slot>, msg: &Message, kind: SpaceKind) -> Outcome {
-        let map = self.decode_map(slot, msg, kind)?;
+    fn map_frame(
+        &mut self,
+        frame: Frame,
+        slot: Ref<Slot>,
+        msg: &Message,
+        kind: SpaceKind,
+    ) -> Outcome {
+        let map = self.decode_map(frame, msg, kind)?;
         let before = map.entry.replace(map.value);
         slot.set_cap(map.cap);
         if before & pte::P != 0 {
             match kind {
-                SpaceKind::Host => self.machine.flush_tlb(),
+                SpaceKind::Host if self.loaded_space == map.root.bits() => {
+                    self.machine.invalidate_page(msg.word(0));
+                }
+                SpaceKind::Host => {}
                 SpaceKind::Guest => self.guest_space_changed(map.root),
             }
         }
         Ok(Done::Empty)
     }
 
-    fn decode_map(&self, slot: Ref<Slot>, msg: &Message, kind: SpaceKind) -> Result<Map, Fail> {
+    fn decode_map(&self, frame: Frame, msg: &Message, kind: SpaceKind) -> Result<Map, Fail> {
         msg.need(3, 1)?;
-        let Cap::Frame {
+        let Frame {
             base,
             size,
             device,
             rights,
             mapping,
-        } = slot.cap()
-        else {
-            return Err(Fail::capability(0));
-        };
-        let (root, asid) = self
-            .space_of(msg.extra(0).cap(), kind)
-            .ok_or(Fail::capability(1))?;
+        } = frame;
+        let (root, asid) = self.space_named(msg.extra(0).cap(), kind)?;
         let address = msg.word(0);
         if let Some(mapping) = mapping {
             if mapping.asid != asid {
@@ -138,17 +127,11 @@ impl<M: Machine> Kernel<M> {
         if allowed == 3 {
             value |= pte::RW;
         }
-        let cap = Cap::Frame {
-            base,
-            size,
-            device,
-            rights,
-            mapping: Some(Mapping {
-                asid,
-                address,
-                kind,
-            }),
-        };
+        let cap = frame.with_mapping(Some(Mapping {
+            asid,
+            address,
+            kind,
+        }));
         Ok(Map {
             entry,
             value,

@@ -1,17 +1,20 @@
 //! Guest-physical spaces: the one truth about which frame stands at which guest-physical address, with which rights.
 //!
-//! The tree is in nested-table format (`table.rs`). Its root's slot 511, never used for translation (guest-physical
-//! addresses end at 2^47), names the first shadow pool bound to the space; the entry's present bit stays clear.
+//! The tree is in nested-table format (`table.rs`). Two slots of its root are never used for translation, because
+//! guest-physical addresses end at 2^47: slot 511 names the first shadow pool bound to the space, slot 510 the first vCPU
+//! that runs on it under nested paging. The present bit of both stays clear.
 
 use crate::kernel::Kernel;
 use crate::machine::Machine;
 use crate::mem::{Page, Ref};
-use crate::object::ShadowPool;
+use crate::mutant::{self, Mutant};
 use crate::object::table::GUEST_TOP;
+use crate::object::{ShadowPool, Vcpu};
 use words::x86::pte;
 use words::{Gfn, Gva, PageSize};
 
 const POOL_SLOT: usize = 511;
+const VCPU_SLOT: usize = 510;
 
 /// A translation of the guest-physical space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,6 +38,19 @@ pub(crate) fn first_pool(root: Ref<Page>) -> Option<Ref<ShadowPool>> {
 /// Replaces the list's head.
 pub(crate) fn set_first_pool(root: Ref<Page>, pool: Option<Ref<ShadowPool>>) {
     root.0[POOL_SLOT].set(pool.map_or(0, Ref::bits));
+}
+
+/// The vCPUs under nested paging on a space.
+pub(crate) fn first_vcpu(root: Ref<Page>) -> Option<Ref<Vcpu>> {
+    match root.0[VCPU_SLOT].get() {
+        0 => None,
+        vcpu => Some(Ref::at(vcpu)),
+    }
+}
+
+/// Replaces that list's head.
+pub(crate) fn set_first_vcpu(root: Ref<Page>, vcpu: Option<Ref<Vcpu>>) {
+    root.0[VCPU_SLOT].set(vcpu.map_or(0, Ref::bits));
 }
 
 /// What backs guest frame `gfn`, or `None` where the guest has no memory.
@@ -71,22 +87,35 @@ pub(crate) fn backing(root: Ref<Page>, gfn: Gfn) -> Option<Backing> {
 }
 
 impl<M: Machine> Kernel<M> {
-    /// A frame or table left the space, or lost rights: every shadow made from it is void (I1, I3).
+    /// A frame or table left the space, or lost rights: every shadow made from it is void, and every vCPU that the processor
+    /// walks the tree for gets a fresh TLB tag (I1, I3).
     pub(crate) fn guest_space_changed(&mut self, root: Ref<Page>) {
         let mut next = first_pool(root);
         while let Some(pool) = next {
-            self.pool_retire(pool);
+            if !mutant::is(Mutant::UnmapKeepsShadows) {
+                self.pool_retire(pool);
+            }
             next = pool.next.get();
+        }
+        let mut next = first_vcpu(root);
+        while let Some(vcpu) = next {
+            if !mutant::is(Mutant::UnmapKeepsNestedTags) {
+                vcpu.flush.set(true);
+            }
+            next = vcpu.space_next.get();
         }
     }
 
-    /// The space goes away: its pools are bound to nothing.
+    /// The space goes away: its pools are bound to nothing, its vCPUs run no more.
     pub(crate) fn guest_space_finalise(&mut self, root: Ref<Page>) {
         while let Some(pool) = first_pool(root) {
             self.pool_retire(pool);
             set_first_pool(root, pool.next.get());
             pool.next.set(None);
             pool.space.set(None);
+        }
+        while let Some(vcpu) = first_vcpu(root) {
+            self.vcpu_leave_space(vcpu);
         }
     }
 }

@@ -4,11 +4,13 @@
 
 pub mod asid;
 pub mod cnode;
+pub mod domain;
 pub mod endpoint;
 pub mod frame;
 pub mod guest_space;
 pub mod io_port;
 pub mod irq;
+pub(crate) mod nested;
 pub mod notification;
 pub mod reply;
 pub mod sched_context;

@@ -25,6 +25,11 @@ impl Reply {
     pub(crate) fn context(&self) -> Option<Ref<SchedContext>> {
         (self.is_top.get() && self.next.get() != 0).then(|| Ref::at(self.next.get()))
     }
+    /// Whether it is the top of the context's call stack.
+    #[inline(always)]
+    pub(crate) fn is_top_of(&self, sc: Ref<SchedContext>) -> bool {
+        self.is_top.get() && self.next.get() == sc.bits()
+    }
     pub(crate) fn above(&self) -> Option<Ref<Reply>> {
         (!self.is_top.get() && self.next.get() != 0).then(|| Ref::at(self.next.get()))
     }
@@ -34,6 +39,31 @@ impl Reply {
     }
     /// The context goes away under the stack.
     pub(crate) fn forget_context(&self) {
+        self.set_next(0, false);
+    }
+}
+
+impl Ref<Reply> {
+    /// Becomes the top of the context's call stack.
+    #[inline(always)]
+    pub(crate) fn push_onto(self, sc: Ref<SchedContext>) {
+        let below = sc.reply.get();
+        self.prev.set(below);
+        if let Some(below) = below {
+            below.set_next(self.bits(), false);
+        }
+        self.set_next(sc.bits(), true);
+        sc.reply.set(Some(self));
+    }
+    /// The top of the context's call stack leaves it.
+    #[inline(always)]
+    pub(crate) fn pop_from(self, sc: Ref<SchedContext>) {
+        let below = self.prev.get();
+        sc.reply.set(below);
+        if let Some(below) = below {
+            below.set_next(sc.bits(), true);
+        }
+        self.prev.set(None);
         self.set_next(0, false);
     }
 }
@@ -61,13 +91,7 @@ impl<M: Machine> Kernel<M> {
             && may_donate
             && callee.sc.get().is_none()
         {
-            let below = sc.reply.get();
-            reply.prev.set(below);
-            if let Some(below) = below {
-                below.set_next(reply.bits(), false);
-            }
-            reply.set_next(sc.bits(), true);
-            sc.reply.set(Some(reply));
+            reply.push_onto(sc);
             self.donate(sc, callee);
         }
     }
@@ -76,10 +100,7 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn reply_remove(&mut self, reply: Ref<Reply>, caller: Ref<Tcb>) {
         let below = reply.prev.get();
         if let Some(sc) = reply.context() {
-            sc.reply.set(below);
-            if let Some(below) = below {
-                below.set_next(sc.bits(), true);
-            }
+            reply.pop_from(sc);
             if caller.sc.get().is_none() {
                 self.donate(sc, caller);
             }

@@ -9,6 +9,7 @@ use crate::cap::{Cap, SpaceKind};
 use crate::kernel::{Done, Fail, Kernel, Message, Outcome};
 use crate::machine::Machine;
 use crate::mem::{Link, Page, Ref};
+use crate::mutant::{self, Mutant};
 use crate::object::{Vcpu, guest_space};
 use core::cell::Cell;
 use sel4_abi::label::{LEVEL_PAE_ROOT, fill, vcpu_right};
@@ -21,6 +22,9 @@ pub const MAX_ENTRIES: u64 = 512;
 /// Most groups of one batched call: what 120 message words hold.
 const FILL_GROUP: usize = 3;
 const LINK_GROUP: usize = 2;
+
+/// A group touches one entry, or two when a link is replaced by another: no message holds more than a table's worth.
+const _: () = assert!(2 * (sel4_abi::MSG_MAX_LENGTH / LINK_GROUP) as u64 <= MAX_ENTRIES);
 
 /// State of one page: the epoch it was reset in, level, incoming links, vCPUs that have it as root.
 #[repr(C)]
@@ -166,7 +170,7 @@ impl<M: Machine> Kernel<M> {
     fn pool_bind_vcpu(&mut self, pool: Ref<ShadowPool>, msg: &Message) -> Outcome {
         msg.need(0, 1)?;
         let vcpu = Self::paging_vcpu(msg)?;
-        if vcpu.pool.get().is_some() {
+        if vcpu.pool.get().is_some() || vcpu.nested.get() {
             return Err(Fail::error(Error::IllegalOperation));
         }
         vcpu.pool.set(Some(pool));
@@ -219,7 +223,9 @@ impl<M: Machine> Kernel<M> {
             child.links.set(child.links.get() + 1);
         }
         // The page may sit in a paging-structure cache under its old level (I3).
-        self.pool_flush(pool);
+        if !mutant::is(Mutant::ResetKeepsTags) {
+            self.pool_flush(pool);
+        }
         Ok(Done::Empty)
     }
 
@@ -366,7 +372,9 @@ impl<M: Machine> Kernel<M> {
                 entry.set(value & !(pte::A | pte::D));
             }
         }
-        self.pool_flush(pool);
+        if !mutant::is(Mutant::HarvestKeepsTags) {
+            self.pool_flush(pool);
+        }
         Ok(Done::words(&words[..count.div_ceil(32)]))
     }
 
@@ -390,13 +398,16 @@ impl<M: Machine> Kernel<M> {
             .ok_or(Fail::error(Error::IllegalOperation))?;
         page.state.roots.set(roots);
         vcpu.root.set(Some(index));
-        vcpu.flush.set(true);
+        if !mutant::is(Mutant::SetRootKeepsTag) {
+            vcpu.flush.set(true);
+        }
         Ok(Done::Empty)
     }
 
     fn pool_invalidate(&mut self, pool: Ref<ShadowPool>, msg: &Message) -> Outcome {
         msg.need(1, 0)?;
         match msg.word(0) {
+            0 if mutant::is(Mutant::InvalidateAllKeepsTags) => {}
             0 => self.pool_flush(pool),
             1 => {
                 msg.need(2, 0)?;
@@ -404,6 +415,9 @@ impl<M: Machine> Kernel<M> {
                 while let Some(vcpu) = next {
                     self.vcpu_invalidate(vcpu, msg.word(1));
                     next = vcpu.pool_next.get();
+                    if mutant::is(Mutant::InvalidateAddressOfOneVcpu) {
+                        break;
+                    }
                 }
             }
             _ => return Err(Fail::argument(0)),
@@ -422,7 +436,9 @@ impl<M: Machine> Kernel<M> {
 
     /// A new epoch: roots drop off, every page is stale.
     pub(crate) fn pool_retire(&mut self, pool: Ref<ShadowPool>) {
-        pool.epoch.set(pool.epoch.get() + 1);
+        if !mutant::is(Mutant::RetireKeepsPages) {
+            pool.epoch.set(pool.epoch.get() + 1);
+        }
         let mut next = pool.vcpus.get();
         while let Some(vcpu) = next {
             vcpu.root.set(None);

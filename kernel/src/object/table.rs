@@ -46,16 +46,23 @@ impl<M: Machine> Kernel<M> {
 
     /// The space a capability names: its root and number, if it lives.
     pub(crate) fn space_of(&self, cap: Cap, kind: SpaceKind) -> Option<(Ref<Page>, u16)> {
+        self.space_named(cap, kind).ok()
+    }
+
+    /// The same, or what to answer: extra capability 1 is no space, or its number leads to no pool or nowhere.
+    pub(crate) fn space_named(&self, cap: Cap, kind: SpaceKind) -> Result<(Ref<Page>, u16), Fail> {
         match cap {
             Cap::Table {
                 object,
                 level: 4,
                 kind: found,
                 mapping: Some(Mapping { asid, .. }),
-            } if found == kind => {
-                (self.space_root(asid, kind) == Some(object)).then_some((object, asid))
-            }
-            _ => None,
+            } if found == kind => match self.space_root(asid, kind) {
+                Some(root) if root == object => Ok((object, asid)),
+                Some(_) => Err(Fail::capability(1)),
+                None => Err(Fail::lookup(false, LookupFailure::InvalidRoot)),
+            },
+            _ => Err(Fail::capability(1)),
         }
     }
 
@@ -107,9 +114,7 @@ impl<M: Machine> Kernel<M> {
         if mapping.is_some() {
             return Err(Fail::capability(0));
         }
-        let (root, asid) = self
-            .space_of(msg.extra(0).cap(), kind)
-            .ok_or(Fail::capability(1))?;
+        let (root, asid) = self.space_named(msg.extra(0).cap(), kind)?;
         let span = 12 + 9 * u64::from(level);
         let address = msg.word(0) & !((1 << span) - 1);
         let top = if kind == SpaceKind::Host {

@@ -159,17 +159,20 @@ impl Tcb {
             &c.r8, &c.r9, &c.r10, &c.r11, &c.r12, &c.r13, &c.r14, &c.r15, &c.fs_base, &c.gs_base,
         ][n]
     }
-    /// Writes register `n`, made harmless: non-canonical addresses become 0, flags keep IF.
+    /// Writes register `n`, made harmless: non-canonical addresses become 0, flags keep IF. The segment bases are not
+    /// part of how the thread entered the kernel, so a call that is to be done again still is.
     pub fn write_register(&self, n: usize, value: u64) {
         let value = match n {
-            0 | 18 | 19 if !words::Gva::new(value).is_canonical() => 0,
+            0 | FIRST_BASE.. if !words::Gva::new(value).is_canonical() => 0,
             2 => sanitise_flags(value),
             _ => value,
         };
         self.register(n).set(value);
-        self.context.entered_by.set(entry::FULL);
+        if n < FIRST_BASE {
+            self.context.entered_by.set(entry::FULL);
+        }
     }
-    /// The address of the instruction a restart goes to: SYSCALL is two bytes.
+    /// The address of the instruction a restart goes to, which is also what others see: SYSCALL is two bytes.
     #[must_use]
     pub fn restart_ip(&self) -> u64 {
         let rip = self.context.rip.get();
@@ -179,21 +182,15 @@ impl Tcb {
             rip
         }
     }
-    /// The instruction pointer as others may see it: where the thread goes on when it is resumed.
-    #[must_use]
-    pub fn visible_ip(&self) -> u64 {
-        if self.state.get() == State::Running {
-            self.context.rip.get()
-        } else {
-            self.restart_ip()
-        }
-    }
     pub(crate) fn slot(&self, n: usize) -> Ref<Slot> {
         // The slots are the object's first bytes.
         let this = core::ptr::from_ref(&self.slots[n]);
         crate::mem::slot_ref(this)
     }
 }
+
+/// Registers from this one on, of the order above, are bases of segments.
+const FIRST_BASE: usize = 18;
 
 /// User flags: IF and the always-one bit on, trap and everything above bit 11 off.
 #[must_use]
@@ -252,7 +249,7 @@ impl<M: Machine> Kernel<M> {
             },
             label::TCB_SET_TLS_BASE => {
                 msg.need(1, 0)?;
-                tcb.write_register(18, msg.word(0));
+                tcb.write_register(FIRST_BASE, msg.word(0));
                 Ok(Done::Empty)
             }
             label::TCB_SET_FLAGS => {
@@ -282,7 +279,7 @@ impl<M: Machine> Kernel<M> {
         for (n, value) in values.iter_mut().enumerate() {
             *value = tcb.register(n).get();
         }
-        values[0] = tcb.visible_ip();
+        values[0] = tcb.restart_ip();
         Ok(Done::words(&values[..count as usize]))
     }
 
@@ -296,7 +293,7 @@ impl<M: Machine> Kernel<M> {
             return Err(Fail::error(Error::IllegalOperation));
         }
         // A system call that is not overwritten is done again.
-        tcb.context.rip.set(tcb.visible_ip());
+        tcb.context.rip.set(tcb.restart_ip());
         tcb.context.entered_by.set(entry::FULL);
         for n in 0..(count as usize).min(USER_CONTEXT_WORDS) {
             tcb.write_register(n, msg.word(2 + n));
@@ -320,13 +317,13 @@ impl<M: Machine> Kernel<M> {
             self.restart(tcb);
         }
         if flags & 4 != 0 {
-            for n in 0..18 {
+            for n in 0..FIRST_BASE {
                 tcb.write_register(n, source.register(n).get());
             }
-            tcb.write_register(0, source.visible_ip());
+            tcb.write_register(0, source.restart_ip());
         }
         if flags & 8 != 0 {
-            for n in 18..USER_CONTEXT_WORDS {
+            for n in FIRST_BASE..USER_CONTEXT_WORDS {
                 tcb.write_register(n, source.register(n).get());
             }
         }
@@ -588,16 +585,7 @@ impl<M: Machine> Kernel<M> {
         if address == 0 {
             return None;
         }
-        let Cap::Frame {
-            base,
-            size,
-            device: false,
-            rights,
-            ..
-        } = tcb.slots[slots::BUFFER].cap()
-        else {
-            return None;
-        };
+        let (base, size, rights) = tcb.slots[slots::BUFFER].words().buffer()?;
         let allowed = if writable { rights == 3 } else { rights >= 2 };
         allowed.then(|| Ref::at(base + (address & ((1 << frame_bits(size)) - 1))))
     }

@@ -9,18 +9,27 @@ use crate::context::GuestRegisters;
 use crate::kernel::{Done, Fail, FpuOwner, Kernel, Message, Outcome};
 use crate::machine::{Machine, Next};
 use crate::mem::{FpuArea, Link, Page, Ref};
+use crate::mutant::{self, Mutant};
 use crate::object::{ShadowPool, Tcb};
 use core::cell::Cell;
 use exit_abi::{Exit, ExitClass, Mask, Mode, Register, Status};
 use sel4_abi::label::vcpu_right;
 use sel4_abi::{Error, Rights, label};
-use words::svm::{event, intercept1, intercept2, intercept3, vintr, vmcb};
-use words::x86::{cr0, cr4, efer, rflags, vector};
+use words::svm::{event, intercept1, intercept2, intercept3, np, vintr, vmcb};
+use words::x86::{cr0, cr4, dr7, efer, pf, rflags, vector};
 
-/// Counters: one a class, then exits for host interrupts, then FPU switches.
-pub const COUNTERS: usize = 17;
+/// Counters: one a class but the last, then exits for host interrupts, then FPU switches, then the last class.
+pub const COUNTERS: usize = 18;
 const COUNT_INTERRUPTS: usize = 15;
 const COUNT_FPU: usize = 16;
+const COUNT_NESTED: usize = 17;
+
+const fn counter(class: ExitClass) -> usize {
+    match class {
+        ExitClass::NestedPaging => COUNT_NESTED,
+        class => (class as u64 - ExitClass::Paging as u64) as usize,
+    }
+}
 
 /// A virtual CPU: VMCB page, state page.
 #[repr(C, align(4096))]
@@ -30,9 +39,13 @@ pub struct Vcpu {
     pub(crate) tcb: Link<Tcb>,
     pub(crate) pool: Link<ShadowPool>,
     pub(crate) pool_next: Link<Vcpu>,
+    /// Nested paging, in `space`; without one the space is gone.
+    pub(crate) nested: Cell<bool>,
+    pub(crate) space: Link<Page>,
+    pub(crate) space_next: Link<Vcpu>,
     /// Index of the root page in the pool.
     pub(crate) root: Cell<Option<u64>>,
-    /// Host-physical address of the root the VMCB was given.
+    /// Host-physical address of the root the VMCB was given: in CR3, or for nested paging in nCR3.
     installed: Cell<u64>,
     /// Control registers as the guest sees them.
     pub(crate) cr0: Cell<u64>,
@@ -43,9 +56,15 @@ pub struct Vcpu {
     generation: Cell<u64>,
     /// A fresh tag is due.
     pub(crate) flush: Cell<bool>,
-    window: Cell<bool>,
+    /// As `Register::Window` has it.
+    window: Cell<u64>,
+    iret_intercept: Cell<bool>,
     /// A reply held what no guest may have: the vCPU exits instead of running.
     refused: Cell<bool>,
+    /// What the kernel writes into the VMCB for a run is in it, from values that have not changed since: with nobody
+    /// waiting for a window, and CR0.TS as it was.
+    pub(crate) written: Cell<bool>,
+    written_ts: Cell<u64>,
     /// Normalised EXITINTINFO of the last exit.
     pub(crate) event: Cell<u64>,
     dr: [Cell<u64>; 4],
@@ -54,6 +73,27 @@ pub struct Vcpu {
 }
 
 const _: () = assert!(size_of::<Vcpu>() == 1 << sel4_abi::object::VCPU_BITS);
+
+/// What follows a guest's turn.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum After {
+    /// A host interrupt waits to be taken.
+    Interrupt,
+    /// To decide who runs.
+    Decide,
+    /// This runs.
+    Run(Next),
+}
+
+/// What an exit comes to.
+enum Exited {
+    /// It was for the host.
+    Interrupt,
+    /// The guest goes on.
+    Again,
+    /// It is the handler's.
+    Told(Exit),
+}
 
 /// TLB tags (SVM's ASIDs; APM vol. 2, 15.16): handed out in turn, everything flushed when they run out.
 pub(crate) struct Tags {
@@ -84,7 +124,6 @@ const INTERCEPT1: u32 = intercept1::INTR
     | intercept1::RSM
     | intercept1::INVD
     | intercept1::HLT
-    | intercept1::INVLPG
     | intercept1::INVLPGA
     | intercept1::IOIO_PROT
     | intercept1::MSR_PROT
@@ -110,9 +149,15 @@ const INTERCEPT3: u32 = intercept3::INVLPGB
     | intercept3::INVPCID
     | intercept3::MCOMMIT
     | intercept3::TLBSYNC;
-/// CR0, CR3, CR4.
-const CONTROL: u16 = 1 | 1 << 3 | 1 << 4;
-const EXCEPTIONS: u32 = 1 << vector::PF | 1 << vector::AC | 1 << vector::DB | 1 << vector::MC;
+/// CR0, CR4; and CR3, which is the guest's own under nested paging, as #PF and INVLPG are.
+const CONTROL: u16 = 1 | 1 << 4;
+const CONTROL_CR3: u16 = 1 << 3;
+const CONTROL_CR8: u16 = 1 << 8;
+const EXCEPTIONS: u32 = 1 << vector::AC | 1 << vector::DB | 1 << vector::MC;
+
+/// The guest's memory is write-back whatever it says of its own pages: all eight types of a guest's PAT (APM vol. 2, 7.8.2
+/// and 15.25.8).
+const PAT_WRITE_BACK: u64 = 0x0606_0606_0606_0606;
 
 /// CR0 bits the guest's value decides.
 const CR0_GUEST: u64 = cr0::PE | cr0::MP | cr0::EM | cr0::TS | cr0::NE | cr0::AM;
@@ -128,6 +173,25 @@ const CR4_GUEST: u64 = cr4::VME
     | cr4::FSGSBASE;
 /// … while paging is on.
 const CR4_GUEST_PAGING: u64 = cr4::SMEP | cr4::SMAP;
+/// What else is the guest's own under nested paging, where the format is, too.
+const CR0_NESTED: u64 = cr0::WP | cr0::PG;
+const CR4_NESTED: u64 = CR4_GUEST_PAGING | cr4::PSE | cr4::PAE | cr4::PGE;
+/// CR0 bits on which translations depend.
+const CR0_PAGING: u64 = cr0::PE | CR0_NESTED;
+
+/// The registers from which the kernel makes what it alone writes.
+const DECIDING: u64 = Register::Cr0.bit()
+    | Register::Cr3.bit()
+    | Register::Cr4.bit()
+    | Register::Efer.bit()
+    | Register::Window.bit()
+    | Register::Ss.bit()
+    | Register::Cpl.bit()
+    | Register::IretIntercept.bit();
+
+/// `Register::Window`: exit when an interrupt can be taken; the priority class it has.
+const WINDOW_OPEN: u64 = 1;
+const WINDOW_CLASS: u64 = 0xf0;
 
 /// VMCB offset of the 64-bit field that is a register's, for those that are kept there unchanged.
 fn vmcb_field(register: u8) -> Option<usize> {
@@ -266,6 +330,13 @@ impl Vcpu {
             _ => &r.r15,
         }
     }
+    /// The TLB keeps what it translated before a register of the guest's paging was written here: in shadow mode that is
+    /// for the pool's server to care for, under nested paging nobody else can (APM vol. 2, 15.16).
+    fn flush_nested(&self, changed: bool) {
+        if changed && self.nested.get() && !mutant::is(Mutant::NestedRegisterKeepsTag) {
+            self.flush.set(true);
+        }
+    }
     fn status(&self) -> Status {
         Status {
             interrupts_enabled: self.read(vmcb::RFLAGS) & rflags::IF != 0,
@@ -273,6 +344,25 @@ impl Vcpu {
             event_in_delivery: self.event.get() != 0,
             single_step: self.read(vmcb::RFLAGS) & rflags::TF != 0,
         }
+    }
+    /// The virtual interrupt that makes the guest exit once it can take one (APM vol. 2, 15.21.4): it is never delivered.
+    fn virtual_interrupt(&self, tcg: bool) -> u64 {
+        let window = self.window.get();
+        // QEMU's software CPU forgets the interrupt shadow at VMRUN: the window waits for the next entry, or a guest's
+        // STI; HLT would be torn apart.
+        let shadow = tcg && self.read(vmcb::INTERRUPT_SHADOW) & 1 != 0;
+        if window & WINDOW_OPEN == 0 || shadow {
+            return 0;
+        }
+        match (window & WINDOW_CLASS) >> 4 {
+            0 => vintr::IRQ | 15 << vintr::PRIO_SHIFT | vintr::IGN_TPR,
+            // The manual's processor compares "priority above V_TPR", QEMU's "not below".
+            class => vintr::IRQ | (class - u64::from(tcg)) << vintr::PRIO_SHIFT,
+        }
+    }
+    #[cfg(test)]
+    pub(crate) fn counters(&self) -> [u64; COUNTERS] {
+        core::array::from_fn(|n| self.counters[n].get())
     }
     pub(crate) fn count(&self, counter: usize) {
         self.counters[counter].set(self.counters[counter].get() + 1);
@@ -283,8 +373,6 @@ impl<M: Machine> Kernel<M> {
     /// A fresh vCPU: the processor's reset state, everything intercepted.
     pub(crate) fn vcpu_init(&mut self, vcpu: Ref<Vcpu>) {
         let svm = self.machine.svm();
-        vcpu.write_part(vmcb::CR_READ, 2, u64::from(CONTROL));
-        vcpu.write_part(vmcb::CR_WRITE, 2, u64::from(CONTROL));
         vcpu.write_part(vmcb::DR_READ, 2, 0xffff);
         vcpu.write_part(vmcb::DR_WRITE, 2, 0xffff);
         vcpu.write_part(vmcb::INTERCEPT2, 4, u64::from(INTERCEPT2));
@@ -360,7 +448,12 @@ impl<M: Machine> Kernel<M> {
             }
             label::VCPU_REQUEST_WINDOW => {
                 need(vcpu_right::RUN)?;
-                vcpu.window.set(true);
+                let class = if msg.length > 0 {
+                    msg.word(0) & WINDOW_CLASS
+                } else {
+                    0
+                };
+                vcpu.window.set(WINDOW_OPEN | class);
                 Ok(Done::Empty)
             }
             label::VCPU_FETCH_INSTRUCTION => {
@@ -386,6 +479,10 @@ impl<M: Machine> Kernel<M> {
                     *word = counter.get();
                 }
                 Ok(Done::words(&words))
+            }
+            label::VCPU_SET_NESTED => {
+                need(vcpu_right::PAGING)?;
+                self.vcpu_set_nested(vcpu, msg)
             }
             label::VCPU_RUN => {
                 need(vcpu_right::RUN)?;
@@ -434,18 +531,22 @@ impl<M: Machine> Kernel<M> {
             24 => vcpu.read(vmcb::DR7),
             25 => vcpu.event.get(),
             26 => vcpu.read(vmcb::INTERRUPT_SHADOW) & 1,
-            28 => u64::from(vcpu.window.get()),
+            28 => vcpu.window.get(),
             DR0..32 => vcpu.dr[usize::from(register - DR0)].get(),
             49 => vcpu.read_part(vmcb::GDTR + 4, 4),
             51 => vcpu.read_part(vmcb::IDTR + 4, 4),
             52 => u64::from(vcpu.cpl()),
             61 => vcpu.read(vmcb::V_INTR) & 15,
-            _ => vcpu.dr[3].get(),
+            62 => vcpu.dr[3].get(),
+            _ => u64::from(vcpu.iret_intercept.get()),
         }
     }
 
     /// The first register whose value no processor takes, if any.
     fn check_values(&self, mask: Mask, values: impl Fn(usize) -> u64) -> Result<(), u8> {
+        if mask.0 & Register::Event.bit() == 0 {
+            return Ok(());
+        }
         for (n, register) in mask.iter().enumerate() {
             if register == Register::Event as u8 && !is_injectable(values(1 + n)) {
                 return Err(register);
@@ -455,6 +556,9 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn write_values(&mut self, vcpu: Ref<Vcpu>, mask: Mask, values: impl Fn(usize) -> u64) {
+        if mask.0 & DECIDING != 0 {
+            vcpu.written.set(false);
+        }
         for (n, register) in mask.iter().enumerate() {
             self.write_register(vcpu, register, values(1 + n));
         }
@@ -479,12 +583,23 @@ impl<M: Machine> Kernel<M> {
         match register {
             0..=15 => vcpu.gpr(register).set(value),
             17 => vcpu.write(vmcb::RFLAGS, value & 0x3f_7fd5 | rflags::ONE),
-            18 => vcpu.cr0.set(value & cr0::DEFINED),
-            20 => vcpu.cr3.set(value),
-            21 => vcpu.cr4.set(value),
+            18 => {
+                let value = value & cr0::DEFINED;
+                let changed = (vcpu.cr0.replace(value) ^ value) & CR0_PAGING != 0;
+                vcpu.flush_nested(changed);
+            }
+            20 => {
+                vcpu.cr3.set(value);
+                vcpu.flush_nested(true);
+            }
+            21 => {
+                let changed = vcpu.cr4.replace(value) != value;
+                vcpu.flush_nested(changed);
+            }
             22 => {
-                let format = (vcpu.efer.get() ^ value) & efer::LMA;
-                vcpu.efer.set(value);
+                let changed = vcpu.efer.replace(value) ^ value;
+                vcpu.flush_nested(changed != 0);
+                let format = changed & efer::LMA;
                 if format != 0 {
                     // The root is of the other format now (I6).
                     self.vcpu_drop_root(vcpu);
@@ -498,13 +613,14 @@ impl<M: Machine> Kernel<M> {
                 if value & event::VALID == 0 { 0 } else { value },
             ),
             26 => vcpu.write(vmcb::INTERRUPT_SHADOW, value & 1),
-            28 => vcpu.window.set(value & 1 != 0),
+            28 => vcpu.window.set(value & (WINDOW_OPEN | WINDOW_CLASS)),
             DR0..32 => vcpu.dr[usize::from(register - DR0)].set(value),
             49 => vcpu.write_part(vmcb::GDTR + 4, 4, value & 0xffff),
             51 => vcpu.write_part(vmcb::IDTR + 4, 4, value & 0xffff),
             52 => vcpu.write_part(vmcb::CPL, 1, value & 3),
             61 => vcpu.write_part(vmcb::V_INTR, 1, value & 15),
-            _ => vcpu.dr[3].set(value),
+            62 => vcpu.dr[3].set(value),
+            _ => vcpu.iret_intercept.set(value & 1 != 0),
         }
     }
 
@@ -550,12 +666,14 @@ impl<M: Machine> Kernel<M> {
         if let Some(pool) = vcpu.pool.get() {
             self.pool_forget_vcpu(pool, vcpu);
         }
+        self.vcpu_leave_space(vcpu);
         self.fpu_forget(FpuOwner::Guest(vcpu));
     }
 
     /// One address of the vCPU's TLB.
     pub(crate) fn vcpu_invalidate(&mut self, vcpu: Ref<Vcpu>, gva: u64) {
-        if !vcpu.flush.get() && vcpu.generation.get() == self.tags.generation {
+        let may_hold = !vcpu.flush.get() && vcpu.generation.get() == self.tags.generation;
+        if may_hold && !mutant::is(Mutant::InvalidateAddressSkipped) {
             self.machine.invlpga(gva, vcpu.tag.get());
         }
     }
@@ -563,7 +681,7 @@ impl<M: Machine> Kernel<M> {
     /// The exit becomes a fault message to the vCPU's handler.
     pub(crate) fn exit_fault(&mut self, vcpu: Ref<Vcpu>, exit: Exit) {
         let Some(tcb) = vcpu.tcb.get() else { return };
-        vcpu.count((exit.class() as u64 - ExitClass::Paging as u64) as usize);
+        vcpu.count(counter(exit.class()));
         let words = exit.encode(vcpu.status());
         self.fault(tcb, exit.class() as u64, &words);
     }
@@ -576,12 +694,7 @@ impl<M: Machine> Kernel<M> {
             self.exit_fault(vcpu, Exit::Invalid { code: 0, rip });
             return None;
         }
-        let table = vcpu
-            .root
-            .get()
-            .zip(vcpu.pool.get())
-            .and_then(|(index, pool)| pool.root_table(index, vcpu.is_long()));
-        let Some(table) = table else {
+        let Some(table) = Self::vcpu_table(vcpu) else {
             // An event on its way is not lost: it is injected once there is a root.
             vcpu.event.set(normalise_event(vcpu.read(vmcb::EVENTINJ)));
             self.exit_fault(
@@ -594,14 +707,15 @@ impl<M: Machine> Kernel<M> {
             );
             return None;
         };
-        vcpu.installed.set(table.bits());
-        vcpu.write(vmcb::CR3, table.bits());
-        self.write_controls(vcpu);
+        self.write_state(vcpu, table);
         self.assign_tag(vcpu);
+        // Its turn ends with nobody's TLS bases.
+        self.loaded_thread = 0;
         self.fpu_prepare(FpuOwner::Guest(vcpu));
-        if vcpu.read(vmcb::DR7) & 0xff != 0 {
-            self.machine
-                .load_debug_registers([0, 1, 2, 3].map(|n| vcpu.dr[n].get()));
+        let dr7 = vcpu.read(vmcb::DR7);
+        if dr7 & dr7::ENABLED != 0 {
+            let dr = [0, 1, 2, 3].map(|n| vcpu.dr[n].get());
+            self.machine.load_debug_registers(dr, dr7);
         }
         let registers = vcpu.bits() + core::mem::offset_of!(Vcpu, registers) as u64;
         Some(Next::Guest {
@@ -610,24 +724,54 @@ impl<M: Machine> Kernel<M> {
         })
     }
 
-    /// The real control registers and intercepts (I4, I6 of docs/isolation.md).
-    fn write_controls(&mut self, vcpu: Ref<Vcpu>) {
-        let svm = self.machine.svm();
-        let paging = vcpu.cr0.get() & cr0::PG != 0;
-        let lazy = self.fpu_owner != FpuOwner::Guest(vcpu);
-        let task_switched = if lazy { cr0::TS } else { 0 };
+    /// What the kernel alone writes into the VMCB, unless it is there. Neither the guest nor #VMEXIT changes any of it in a
+    /// way that matters: what a guest could change exits, and the processor keeps CPL and SS together by itself.
+    fn write_state(&mut self, vcpu: Ref<Vcpu>, table: Ref<Page>) {
+        let (root, ts) = (table.bits(), self.lazy_ts(vcpu));
+        let window = vcpu.window.get() & WINDOW_OPEN != 0;
+        if vcpu.written.get()
+            && !window
+            && vcpu.written_ts.get() == ts
+            && vcpu.installed.get() == root
+        {
+            return;
+        }
+        vcpu.installed.set(root);
+        self.write_controls(vcpu);
+        if vcpu.nested.get() {
+            self.write_nested_format(vcpu);
+        } else {
+            self.write_shadow_format(vcpu);
+        }
+        vcpu.written.set(!window);
+        vcpu.written_ts.set(ts);
+    }
+
+    /// The table that hardware shall walk: the root page in the pool, or the guest-physical space's.
+    fn vcpu_table(vcpu: Ref<Vcpu>) -> Option<Ref<Page>> {
+        if vcpu.nested.get() {
+            return vcpu.space.get();
+        }
+        let (index, pool) = vcpu.root.get().zip(vcpu.pool.get())?;
+        pool.root_table(index, vcpu.is_long())
+    }
+
+    /// The real paging format in shadow mode: the kernel's (I6 of docs/isolation.md).
+    fn write_shadow_format(&self, vcpu: Ref<Vcpu>) {
+        let allowed = self.machine.svm().cr4_allowed;
+        vcpu.write(vmcb::CR3, vcpu.installed.get());
         vcpu.write(
             vmcb::CR0,
-            vcpu.cr0.get() & CR0_GUEST | cr0::ET | cr0::PG | cr0::WP | task_switched,
+            vcpu.cr0.get() & CR0_GUEST | cr0::ET | cr0::PG | cr0::WP | self.lazy_ts(vcpu),
         );
-        let pass = if paging {
+        let pass = if vcpu.cr0.get() & cr0::PG != 0 {
             CR4_GUEST | CR4_GUEST_PAGING
         } else {
             CR4_GUEST
         };
         vcpu.write(
             vmcb::CR4,
-            (vcpu.cr4.get() & pass | cr4::MCE) & svm.cr4_allowed | cr4::PAE,
+            (vcpu.cr4.get() & pass | cr4::MCE) & allowed | cr4::PAE,
         );
         let long = if vcpu.is_long() {
             efer::LME | efer::LMA
@@ -638,76 +782,193 @@ impl<M: Machine> Kernel<M> {
             vmcb::EFER,
             vcpu.efer.get() & efer::SCE | efer::NXE | efer::SVME | long,
         );
-        // The CPU takes CPL from its byte, QEMU's software CPU from SS.DPL: they agree.
-        let ss = vcpu.read(vmcb::SS) & !(3 << 21);
-        vcpu.write(vmcb::SS, ss | u64::from(vcpu.cpl()) << 21);
-        let window = vcpu.window.get();
-        let virtual_interrupt = if window {
-            vintr::IRQ | 15 << vintr::PRIO_SHIFT | vintr::IGN_TPR
+        vcpu.write(vmcb::NP_CONTROL, 0);
+    }
+
+    /// The real paging format under nested paging: the guest's, on top of the space's tree (APM vol. 2, 15.25.3 to 15.25.8).
+    fn write_nested_format(&self, vcpu: Ref<Vcpu>) {
+        const LONG: (u64, u64) = (cr0::PE | cr0::PG, cr4::PAE);
+        let allowed = self.machine.svm().cr4_allowed;
+        let (cr0, cr4) = (vcpu.cr0.get(), vcpu.cr4.get());
+        vcpu.write(vmcb::CR3, vcpu.cr3.get());
+        vcpu.write(
+            vmcb::CR0,
+            cr0 & (CR0_GUEST | CR0_NESTED) | cr0::ET | self.lazy_ts(vcpu),
+        );
+        vcpu.write(
+            vmcb::CR4,
+            (cr4 & (CR4_GUEST | CR4_NESTED) | cr4::MCE) & allowed,
+        );
+        // LME without LMA is for reading alone, which exits; and QEMU's software CPU comes back from a guest that has LME
+        // without PAE with the host's own paging off.
+        let long = if vcpu.is_long() && (cr0 & LONG.0, cr4 & LONG.1) == LONG {
+            efer::LME | efer::LMA
         } else {
             0
         };
+        vcpu.write(
+            vmcb::EFER,
+            vcpu.efer.get() & (efer::SCE | efer::NXE) | efer::SVME | long,
+        );
+        vcpu.write(vmcb::NP_CONTROL, np::ENABLE);
+        vcpu.write(vmcb::N_CR3, vcpu.installed.get());
+        vcpu.write(vmcb::G_PAT, PAT_WRITE_BACK);
+    }
+
+    /// CR0.TS while another's FPU state is loaded.
+    fn lazy_ts(&self, vcpu: Ref<Vcpu>) -> u64 {
+        if self.fpu_owner == FpuOwner::Guest(vcpu) {
+            0
+        } else {
+            cr0::TS
+        }
+    }
+
+    /// Intercepts, which no reply can clear (I4), and what else is the kernel's.
+    fn write_controls(&mut self, vcpu: Ref<Vcpu>) {
+        let (nested, tcg) = (vcpu.nested.get(), self.machine.svm().tcg);
+        // QEMU's software CPU neither raises #GP for reserved bits of CR3 in a guest nor sets P in the error code for those
+        // of a table: there both exit under nested paging, too, and are put right.
+        let (mut reads, mut writes) = (CONTROL, CONTROL);
+        if !nested {
+            reads |= CONTROL_CR3;
+        }
+        if !nested || tcg {
+            writes |= CONTROL_CR3;
+        }
+        // It ends with an assertion when a guest writes CR8 while a virtual interrupt waits: it asks for the interrupt
+        // without its own lock.
+        let virtual_interrupt = vcpu.virtual_interrupt(tcg);
+        if tcg && virtual_interrupt != 0 {
+            writes |= CONTROL_CR8;
+        }
+        vcpu.write_part(vmcb::CR_READ, 2, u64::from(reads));
+        vcpu.write_part(vmcb::CR_WRITE, 2, u64::from(writes));
+        // The CPU takes CPL from its byte, QEMU's software CPU from SS.DPL: they agree.
+        let ss = vcpu.read(vmcb::SS) & !(3 << 21);
+        vcpu.write(vmcb::SS, ss | u64::from(vcpu.cpl()) << 21);
         let tpr = vcpu.read(vmcb::V_INTR) & 15;
         vcpu.write(vmcb::V_INTR, tpr | vintr::INTR_MASKING | virtual_interrupt);
-        let intercept1 = INTERCEPT1 | if window { intercept1::VINTR } else { 0 };
+        let mut intercept1 = INTERCEPT1;
+        if !nested {
+            intercept1 |= intercept1::INVLPG;
+        }
+        if virtual_interrupt != 0 {
+            intercept1 |= intercept1::VINTR;
+        }
+        if vcpu.iret_intercept.get() {
+            intercept1 |= intercept1::IRET;
+        }
         vcpu.write_part(vmcb::INTERCEPT1, 4, u64::from(intercept1));
-        let exceptions = EXCEPTIONS | if lazy { 1 << vector::NM } else { 0 };
+        let mut exceptions = EXCEPTIONS;
+        if !nested || tcg {
+            exceptions |= 1 << vector::PF;
+        }
+        if self.lazy_ts(vcpu) != 0 {
+            exceptions |= 1 << vector::NM;
+        }
         vcpu.write_part(vmcb::EXCEPTIONS, 4, u64::from(exceptions));
-        vcpu.write(vmcb::NP_CONTROL, 0);
         vcpu.write_part(vmcb::CLEAN, 4, 0);
     }
 
     /// A tag for this run: the old one, or a fresh one if something was taken from the shadow (I3, I5).
     fn assign_tag(&mut self, vcpu: Ref<Vcpu>) {
-        let current = vcpu.generation.get() == self.tags.generation && vcpu.tag.get() != 0;
+        let of_now =
+            vcpu.generation.get() == self.tags.generation || mutant::is(Mutant::OldGenerationKept);
+        let current = of_now && vcpu.tag.get() != 0;
         if vcpu.flush.replace(false) || !current {
             if self.tags.next >= self.machine.svm().asids {
                 self.tags.next = 1;
                 self.tags.generation += 1;
-                self.tags.flush_due = true;
+                self.tags.flush_due = !mutant::is(Mutant::WrapWithoutFlush);
             }
             vcpu.tag.set(self.tags.next);
             vcpu.generation.set(self.tags.generation);
-            self.tags.next += 1;
+            if !mutant::is(Mutant::TagShared) {
+                self.tags.next += 1;
+            }
         }
         vcpu.write_part(vmcb::ASID, 4, u64::from(vcpu.tag.get()));
         vcpu.write_part(vmcb::TLB_CONTROL, 1, u64::from(self.tags.flush_due));
     }
 
-    /// After #VMEXIT of the current vCPU: true if a host interrupt waits to be taken.
-    pub fn handle_guest_exit(&mut self) -> bool {
-        use words::svm::exit;
-        self.update_time();
-        let Some(vcpu) = self.current.vcpu.get() else {
-            return false;
-        };
+    /// A guest's own page fault under nested paging, with the error code that a processor gives: a reserved bit is found in
+    /// an entry that is present (APM vol. 2, 8.4.2).
+    fn reflect_page_fault(&mut self, vcpu: Ref<Vcpu>) -> Exited {
+        let mut code = vcpu.read(vmcb::EXITINFO1) as u32;
+        if code & pf::RSVD != 0 {
+            code |= pf::P;
+        }
+        vcpu.write(vmcb::CR2, vcpu.read(vmcb::EXITINFO2));
+        if vcpu.event.get() == 0 {
+            vcpu.write(vmcb::EVENTINJ, event::exception_with_code(vector::PF, code));
+            return Exited::Again;
+        }
+        // What two exceptions come to is not for the kernel to know.
+        Exited::Told(Exit::Exception {
+            vector: vector::PF,
+            code,
+            rip: vcpu.read(vmcb::RIP),
+            dr6: vcpu.read(vmcb::DR6),
+            event: vcpu.event.get(),
+        })
+    }
+
+    /// After #VMEXIT: a VMRUN that was not refused has done the flush it was asked for.
+    pub(crate) fn tag_used(&mut self, vcpu: Ref<Vcpu>, refused: bool) {
         vcpu.write_part(vmcb::TLB_CONTROL, 1, 0);
+        if !refused || mutant::is(Mutant::RefusedRunFlushes) {
+            self.tags.flush_due = false;
+        }
+    }
+
+    /// After #VMEXIT of the current vCPU.
+    pub fn handle_guest_exit(&mut self) -> After {
+        self.machine.unload_debug_registers();
+        let Some(vcpu) = self.current.vcpu.get() else {
+            return After::Decide;
+        };
+        match self.take_exit(vcpu) {
+            Exited::Interrupt => After::Interrupt,
+            Exited::Again => After::Decide,
+            Exited::Told(exit) => {
+                vcpu.count(counter(exit.class()));
+                let words = exit.encode(vcpu.status());
+                if let Some(next) = self.fast_fault(exit.class() as u64, &words) {
+                    return After::Run(next);
+                }
+                self.update_time();
+                self.fault(self.current, exit.class() as u64, &words);
+                After::Decide
+            }
+        }
+    }
+
+    /// Sorts the exits: what the kernel sees to itself, and what the handler is told.
+    #[inline(always)]
+    fn take_exit(&mut self, vcpu: Ref<Vcpu>) -> Exited {
+        use words::svm::exit;
         let code = vcpu.read(vmcb::EXITCODE);
         let rip = vcpu.read(vmcb::RIP);
-        if code & 0xffff_ffff == exit::INVALID {
+        let refused = code & 0xffff_ffff == exit::INVALID;
+        self.tag_used(vcpu, refused);
+        if refused {
             // The save area may hold anything now: vmm-server writes the state anew or stops.
             vcpu.event.set(0);
-            self.exit_fault(
-                vcpu,
-                Exit::Invalid {
-                    code: code as u32,
-                    rip,
-                },
-            );
-            return false;
+            vcpu.written.set(false);
+            return Exited::Told(Exit::Invalid {
+                code: code as u32,
+                rip,
+            });
         }
-        // Only now is it sure that VMRUN got as far as flushing.
-        self.tags.flush_due = false;
-        if vcpu.read(vmcb::CR3) & words::x86::pte::ADDRESS != vcpu.installed.get() {
+        if vcpu.nested.get() {
+            vcpu.cr3.set(vcpu.read(vmcb::CR3));
+        } else if vcpu.read(vmcb::CR3) & words::x86::pte::ADDRESS != vcpu.installed.get() {
             let found = vcpu.read(vmcb::CR3);
-            self.exit_fault(
-                vcpu,
-                Exit::FormatBroken {
-                    found,
-                    installed_page: vcpu.root.get().unwrap_or(u64::MAX),
-                },
-            );
-            return false;
+            return Exited::Told(Exit::FormatBroken {
+                found,
+                installed_page: vcpu.root.get().unwrap_or(u64::MAX),
+            });
         }
         vcpu.event
             .set(normalise_event(vcpu.read(vmcb::EXITINTINFO)));
@@ -716,32 +977,32 @@ impl<M: Machine> Kernel<M> {
             exit::INTR | exit::NMI | exit::SMI | exit::INIT => {
                 vcpu.count(COUNT_INTERRUPTS);
                 vcpu.write(vmcb::EVENTINJ, vcpu.event.get());
-                true
+                Exited::Interrupt
             }
             // The guest's own TS is known here: CLTS is intercepted with the writes of CR0.
             NM_EXIT if vcpu.cr0.get() & (cr0::TS | cr0::EM) == 0 => {
                 vcpu.count(COUNT_FPU);
                 self.fpu_acquire(FpuOwner::Guest(vcpu));
                 vcpu.write(vmcb::EVENTINJ, vcpu.event.get());
-                false
+                Exited::Again
             }
             NM_EXIT => {
                 vcpu.write(vmcb::EVENTINJ, event::exception(vector::NM));
-                false
+                Exited::Again
             }
+            PF_EXIT if vcpu.nested.get() => self.reflect_page_fault(vcpu),
             MC_EXIT => panic!("machine check in a guest"),
             _ => {
                 if code == exit::VINTR {
-                    vcpu.window.set(false);
+                    vcpu.window.set(0);
                 }
-                let exit = self.describe_exit(vcpu, code);
-                self.exit_fault(vcpu, exit);
-                false
+                Exited::Told(self.describe_exit(vcpu, code))
             }
         }
     }
 }
 
+const PF_EXIT: u64 = words::svm::exit::EXCEPTION + vector::PF as u64;
 const NM_EXIT: u64 = words::svm::exit::EXCEPTION + vector::NM as u64;
 const MC_EXIT: u64 = words::svm::exit::EXCEPTION + vector::MC as u64;
 

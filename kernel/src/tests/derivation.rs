@@ -132,20 +132,18 @@ impl Model {
         self.slots.insert(to, source);
         None
     }
-    fn rotate(&mut self, dest: u64, pivot: u64, source: u64) -> Option<Error> {
+    /// An endpoint's data cannot be changed in place, so what is found is never moved.
+    fn rotate(&self, dest: u64, pivot: u64, source: u64) -> Option<Error> {
         if pivot == source || pivot == dest {
             return Some(Error::IllegalOperation);
         }
         if source != dest && self.at(dest).is_some() {
             return Some(Error::DeleteFirst);
         }
-        let (Some(moved), Some(middle)) = (self.at(source), self.at(pivot)) else {
-            return Some(Error::FailedLookup);
-        };
-        self.remove(source);
-        self.slots.insert(pivot, moved);
-        self.slots.insert(dest, middle);
-        None
+        match (self.at(source), self.at(pivot)) {
+            (Some(_), Some(_)) => Some(Error::IllegalOperation),
+            _ => Some(Error::FailedLookup),
+        }
     }
 }
 
@@ -240,6 +238,56 @@ proptest! {
         }
         w.check();
     }
+}
+
+#[test]
+fn rotating_neighbours_of_the_tree_moves_each_capability_and_its_children() {
+    for (dest, pivot, source) in [
+        (0, 1, 0),
+        (1, 0, 1),
+        (3, 0, 1),
+        (3, 1, 0),
+        (3, 2, 0),
+        (2, 1, 2),
+    ] {
+        let mut w = World::new();
+        let first = w.make(object::UNTYPED, 12);
+        let frame = w.retype(first, object::X86_4K, 0);
+        let other = w.make(object::TCB, 0);
+        let before = [first, frame, other].map(|slot| w.cap(slot));
+        let empty = w.empty();
+        let at = |n: u64| [first, frame, other, empty][n as usize];
+        let words = [0, at(pivot), 64, 0, at(source), 64];
+        w.cnode(label::CNODE_ROTATE, at(dest), &words, &[fixed::CNODE; 2])
+            .ok();
+        assert_eq!(w.cap(at(dest)), before[pivot as usize]);
+        assert_eq!(w.cap(at(pivot)), before[source as usize]);
+        w.check();
+        let memory = [first, frame, other, empty]
+            .into_iter()
+            .find(|&slot| matches!(w.cap(slot), Cap::Untyped { .. }))
+            .expect("the memory is somewhere");
+        w.revoke(memory);
+        let frames = [first, frame, other, empty]
+            .into_iter()
+            .filter(|&slot| matches!(w.cap(slot), Cap::Frame { .. }));
+        assert_eq!(
+            frames.count(),
+            0,
+            "the frame is still derived from its memory"
+        );
+        w.check();
+    }
+}
+
+#[test]
+fn a_copy_of_untouched_memory_has_nothing_to_zero() {
+    let mut w = World::new();
+    let memory = w.make(object::UNTYPED, 16);
+    let copy = w.copy(memory, 15);
+    assert!(matches!(w.cap(copy), Cap::Untyped { free: 0, .. }));
+    assert!(matches!(w.cap(memory), Cap::Untyped { free: 4096, .. }));
+    w.check();
 }
 
 #[test]

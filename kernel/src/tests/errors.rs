@@ -1,8 +1,9 @@
 //! Error codes in the stated order, for operations that have no file of their own.
 
 use super::world::{Answer, World};
+use crate::object::tcb::State;
 use sel4_abi::boot_info::slot as fixed;
-use sel4_abi::{Error, label, object};
+use sel4_abi::{Error, fault, label, object, syscall};
 
 fn error(error: Error, words: &[u64]) -> Answer {
     Answer::error(error, words)
@@ -109,7 +110,11 @@ fn cnode_operations_refuse_in_the_stated_order() {
         rotate(&mut w, empty, other, badged),
         error(Error::FailedLookup, &[0, 2, 64])
     );
-    rotate(&mut w, endpoint, badged, endpoint).ok();
+    // What has a badge cannot be rotated, whatever the data; other things can.
+    assert_eq!(rotate(&mut w, endpoint, badged, endpoint), illegal);
+    assert_eq!(rotate(&mut w, other, table, badged), illegal);
+    let frame = w.make(object::X86_4K, 0);
+    rotate(&mut w, other, table, frame).ok();
     w.check();
 }
 
@@ -523,4 +528,131 @@ fn registers_are_written_made_harmless() {
         ask(&mut w, thread.cap, write, &[0, 1]),
         error(Error::TruncatedMessage, &[])
     );
+}
+
+#[test]
+fn domain_operations_refuse_in_the_stated_order() {
+    let mut w = World::new();
+    let thread = w.thread(100, true);
+    let ask = |w: &mut World, label, words: &[u64], caps: &[u64]| {
+        w.call(fixed::DOMAIN_SET, label, words, caps)
+    };
+    let truncated = error(Error::TruncatedMessage, &[]);
+    let set = label::DOMAIN_SET_SET;
+    assert_eq!(ask(&mut w, set, &[], &[thread.cap]), truncated);
+    let no_such = error(Error::InvalidArgument, &[0]);
+    assert_eq!(
+        ask(&mut w, set, &[1], &[]),
+        no_such,
+        "before the thread is asked for"
+    );
+    assert_eq!(ask(&mut w, set, &[0], &[]), truncated);
+    let no_thread = error(Error::InvalidArgument, &[1]);
+    assert_eq!(ask(&mut w, set, &[0], &[thread.sc]), no_thread);
+    ask(&mut w, set, &[0], &[thread.cap]).ok();
+    ask(&mut w, set, &[0], &[fixed::TCB]).ok();
+    let configure = label::DOMAIN_SCHEDULE_CONFIGURE;
+    assert_eq!(ask(&mut w, configure, &[0, 0], &[]), truncated);
+    let only_one = error(Error::RangeError, &[0, 0]);
+    assert_eq!(ask(&mut w, configure, &[1, 0, 0], &[]), only_one);
+    assert_eq!(ask(&mut w, configure, &[0, 1, 5], &[]), only_one);
+    for duration in [0, 1 << 56] {
+        let wrong = error(Error::InvalidArgument, &[2]);
+        assert_eq!(ask(&mut w, configure, &[0, 0, duration], &[]), wrong);
+    }
+    ask(&mut w, configure, &[0, 0, 1000], &[]).ok();
+    let start = label::DOMAIN_SCHEDULE_SET_START;
+    assert_eq!(ask(&mut w, start, &[], &[]), truncated);
+    assert_eq!(
+        ask(&mut w, start, &[2], &[]),
+        error(Error::RangeError, &[0, 1])
+    );
+    assert_eq!(
+        ask(&mut w, start, &[1], &[]),
+        error(Error::InvalidArgument, &[0])
+    );
+    ask(&mut w, start, &[0], &[]).ok();
+    assert_eq!(
+        ask(&mut w, 33, &[0], &[]),
+        error(Error::IllegalOperation, &[])
+    );
+    w.check();
+}
+
+#[test]
+fn a_thread_put_into_its_domain_again_goes_to_the_head_of_its_queue() {
+    let mut w = World::new();
+    let gate = w.gate();
+    let peers = [w.thread(50, true), w.thread(50, true)];
+    peers.iter().for_each(|peer| w.resume(*peer));
+    w.call(
+        fixed::DOMAIN_SET,
+        label::DOMAIN_SET_SET,
+        &[0],
+        &[peers[0].cap],
+    )
+    .ok();
+    w.check();
+    w.wait(gate);
+    w.expect_running(peers[0]);
+}
+
+#[test]
+fn a_space_whose_number_is_gone_is_a_failed_lookup() {
+    let mut w = World::new();
+    let memory = w.make(object::UNTYPED, 12);
+    let pool = w.empty();
+    let (make, assign) = (
+        label::X86_ASID_CONTROL_MAKE_POOL,
+        label::X86_ASID_POOL_ASSIGN,
+    );
+    w.call(
+        fixed::ASID_CONTROL,
+        make,
+        &[pool, 64],
+        &[memory, fixed::CNODE],
+    )
+    .ok();
+    let space = w.make(object::X64_PML4, 0);
+    w.call(pool, assign, &[], &[space]).ok();
+    w.delete(pool);
+    let gone = error(Error::FailedLookup, &[0, 1]);
+    let table = w.make(object::X86_PDPT, 0);
+    assert_eq!(w.call(table, label::X86_PDPT_MAP, &[0, 0], &[space]), gone);
+    let frame = w.make(object::X86_4K, 0);
+    assert_eq!(
+        w.call(frame, label::X86_PAGE_MAP, &[0, 3, 0], &[space]),
+        gone
+    );
+    w.check();
+}
+
+#[test]
+fn a_signal_with_an_extra_capability_that_is_not_there_is_a_fault() {
+    let mut w = World::new();
+    let gate = w.gate();
+    let (notification, endpoint) = (w.make(object::NOTIFICATION, 0), w.make(object::ENDPOINT, 0));
+    let thread = w.thread(100, true);
+    w.set_handler(thread, endpoint);
+    w.resume(thread);
+    w.wait(gate);
+    w.expect_running(thread);
+    w.message(0, &[], &[1 << 40]);
+    w.current().context.rdi.set(notification);
+    w.syscall(syscall::SEND);
+    assert_eq!(w.state(thread), State::BlockedOnSend);
+    assert_eq!(thread.tcb.fault.get().label, fault::CAP_FAULT);
+    w.check();
+}
+
+#[test]
+fn the_halting_call_stops_the_machine_of_a_kernel_built_with_it() {
+    let halted = std::panic::catch_unwind(|| {
+        World::new().syscall(syscall::DEBUG_HALT);
+    });
+    let why = *halted
+        .expect_err("the machine goes on")
+        .downcast::<String>()
+        .expect("a text");
+    assert!(why.contains("the machine was halted"), "{why}");
 }

@@ -27,7 +27,7 @@ fn with_code(mut machine: Machine, long: bool, code: &[u8]) -> Machine {
     machine
 }
 
-fn exit_of(machine: &mut Machine, code: u64) -> Exit {
+pub fn exit_of(machine: &mut Machine, code: u64) -> Exit {
     machine.exit(code);
     let message = machine.guest.world.received(machine.vmm.tcb);
     let words = message.words.try_into().expect("four words");
@@ -224,4 +224,18 @@ fn an_open_window_ends_with_the_window_exit() {
     ));
     machine.answer(&[]);
     assert!(!asked(&machine));
+}
+
+#[test]
+fn an_intercepted_iret_is_told_with_its_length() {
+    for (code, len) in [(&[0xcf][..], 1), (&[0x48, 0xcf][..], 2)] {
+        let mut machine = with_code(long_mode(), true, code);
+        let Exit::Instruction {
+            len: found, code, ..
+        } = exit_of(&mut machine, exit::IRET)
+        else {
+            panic!("no instruction exit")
+        };
+        assert_eq!((found, u64::from(code)), (len, exit::IRET));
+    }
 }

@@ -9,6 +9,7 @@ use words::x86::cr4;
 pub const MHZ: u64 = 1000;
 
 /// The recorder.
+#[derive(Clone, PartialEq)]
 pub struct FakeMachine {
     /// What `now` answers.
     pub now: u64,
@@ -36,12 +37,14 @@ pub struct FakeMachine {
     pub task_switched: bool,
     /// FPU states saved and restored.
     pub fpu: Vec<(&'static str, u64)>,
+    /// A guest's DR0..DR3 and DR7, while it runs with breakpoints on.
+    pub debug_registers: Option<([u64; 4], u64)>,
     /// What `svm` answers.
     pub svm: SvmFeatures,
 }
 
 impl FakeMachine {
-    /// A machine like QEMU's: SVM without extras.
+    /// A machine like QEMU's: SVM with nested paging, without extras.
     pub fn new() -> Self {
         Self {
             now: 1_000_000,
@@ -57,9 +60,11 @@ impl FakeMachine {
             console: String::new(),
             task_switched: true,
             fpu: Vec::new(),
+            debug_registers: None,
             svm: SvmFeatures {
                 present: true,
                 asids: 16,
+                nested: true,
                 cr4_allowed: cr4::PSE
                     | cr4::PAE
                     | cr4::MCE
@@ -148,7 +153,12 @@ impl Machine for FakeMachine {
     fn set_task_switched(&mut self, ts: bool) {
         self.task_switched = ts;
     }
-    fn load_debug_registers(&mut self, _: [u64; 4]) {}
+    fn load_debug_registers(&mut self, dr: [u64; 4], dr7: u64) {
+        self.debug_registers = Some((dr, dr7));
+    }
+    fn unload_debug_registers(&mut self) {
+        self.debug_registers = None;
+    }
     fn svm(&self) -> SvmFeatures {
         self.svm
     }

@@ -153,8 +153,49 @@ fn derivation_lists(found: &Found) -> Result<Vec<List>, String> {
     );
     for list in &lists {
         depth_first(list)?;
+        monotone(list)?;
     }
     Ok(lists)
+}
+
+/// No capability allows what the one it is derived from does not.
+fn monotone(list: &[(Ref<Slot>, Cap)]) -> Check {
+    for (n, &(parent, cap)) in list.iter().enumerate() {
+        let below = list[n + 1..]
+            .iter()
+            .take_while(|&&(child, _)| slot::is_parent(parent, child));
+        for &(_, derived) in below {
+            if cap.same_object(derived) {
+                let more = rights(derived) & !rights(cap);
+                ensure!(more == 0, "{derived:?} has rights that {cap:?} has not");
+            }
+            if let (Some(outer), Some(inner)) = (is_device(cap), is_device(derived)) {
+                ensure!(
+                    outer == inner,
+                    "{derived:?} and {cap:?} are not the same kind of memory"
+                );
+            }
+        }
+    }
+    Ok(())
+}
+
+fn rights(cap: Cap) -> u64 {
+    match cap {
+        Cap::Endpoint { rights, .. }
+        | Cap::Notification { rights, .. }
+        | Cap::Vcpu { rights, .. } => rights.bits(),
+        Cap::Reply { grant, .. } => grant.into(),
+        Cap::Frame { rights, .. } => rights.into(),
+        _ => 0,
+    }
+}
+
+fn is_device(cap: Cap) -> Option<bool> {
+    match cap {
+        Cap::Untyped { device, .. } | Cap::Frame { device, .. } => Some(device),
+        _ => None,
+    }
 }
 
 fn badge(cap: Cap) -> u64 {
@@ -638,6 +679,10 @@ fn spaces<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
             _ => {}
         }
     }
+    let vcpus: Vec<Ref<Vcpu>> = found.objects(|cap| match cap {
+        Cap::Vcpu { object, .. } => Some(object),
+        _ => None,
+    });
     for (number, pool) in kernel.asid_pools.iter().enumerate() {
         let Some(pool) = pool.get() else { continue };
         let known = found
@@ -655,6 +700,18 @@ fn spaces<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
                 "ASID {index}: its root is no live table"
             );
             let asid = (number * 512 + index) as u16;
+            let mut at = guest
+                .then(|| crate::object::guest_space::first_vcpu(Ref::at(root)))
+                .flatten();
+            let mut seen = 0;
+            while let Some(vcpu) = at {
+                seen += 1;
+                ensure!(
+                    vcpus.contains(&vcpu) && seen <= vcpus.len(),
+                    "ASID {asid} lists a vCPU that is deleted or twice there"
+                );
+                at = vcpu.space_next.get();
+            }
             each_entry(Ref::at(root), 4, 0, &mut |value, level, address| {
                 if level > 1 && value & pte::PS == 0 {
                     let table = (value & pte::ADDRESS, level - 1);
@@ -715,6 +772,7 @@ fn pools<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
         if let Some(tcb) = vcpu.tcb.get() {
             ensure!(tcb.vcpu.is(vcpu), "{vcpu:?}: its thread has another vCPU");
         }
+        nested(vcpu)?;
         match vcpu.pool.get() {
             Some(pool) => ensure!(all.contains(&pool), "{vcpu:?} has a deleted pool"),
             None => ensure!(
@@ -771,8 +829,35 @@ fn pools<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
     Ok(())
 }
 
+/// A vCPU under nested paging has no pool, and its space lists it.
+fn nested(vcpu: Ref<Vcpu>) -> Check {
+    if !vcpu.nested.get() {
+        ensure!(
+            vcpu.space.get().is_none(),
+            "{vcpu:?} has a space without use"
+        );
+        return Ok(());
+    }
+    ensure!(vcpu.pool.get().is_none(), "{vcpu:?} has a space and a pool");
+    let Some(root) = vcpu.space.get() else {
+        return Ok(());
+    };
+    let mut at = crate::object::guest_space::first_vcpu(root);
+    while let Some(other) = at
+        && other != vcpu
+    {
+        ensure!(
+            other.nested.get() && other.space.is(root),
+            "{vcpu:?}: its space lists a vCPU that is not its own"
+        );
+        at = other.space_next.get();
+    }
+    ensure!(at.is_some(), "{vcpu:?}: its space does not list it");
+    Ok(())
+}
+
 /// Frames of a guest-physical space: base, end, writable.
-fn granted(root: Ref<Page>) -> Result<Vec<(u64, u64, bool)>, String> {
+pub fn granted(root: Ref<Page>) -> Result<Vec<(u64, u64, bool)>, String> {
     let mut all = Vec::new();
     each_entry(root, 4, 0, &mut |value, level, _| {
         if (level == 1 || value & pte::PS != 0) && value & pte::US != 0 {

@@ -4,7 +4,7 @@ use super::world::{SYSCALL_AT, Thread, World};
 use crate::machine::Next;
 use crate::object::tcb::State;
 use sel4_abi::boot_info::slot as fixed;
-use sel4_abi::{fault, label, object};
+use sel4_abi::{fault, label, object, syscall};
 
 /// A system whose root task sleeps at a notification that interrupt 0 signals.
 struct Stage {
@@ -484,4 +484,76 @@ fn a_thread_suspended_after_a_finished_call_does_not_repeat_it() {
     s.w.resume(thread);
     s.w.wait(s.gate);
     assert_eq!(s.w.state(thread), State::BlockedOnNotification);
+}
+
+#[test]
+fn a_thread_that_suspended_itself_does_its_call_again_when_it_is_resumed() {
+    let mut w = World::new();
+    let gate = w.gate();
+    let thread = w.thread(100, true);
+    w.resume(thread);
+    w.wait(gate);
+    w.expect_running(thread);
+    w.message(label::TCB_SUSPEND, &[], &[]);
+    thread.tcb.context.rdi.set(thread.cap);
+    w.syscall(syscall::CALL);
+    assert_eq!(w.state(thread), State::Inactive);
+    assert_eq!(thread.tcb.context.rip.get(), SYSCALL_AT);
+    assert_eq!(thread.tcb.context.rdi.get(), thread.cap, "not answered");
+    w.interrupt();
+    w.resume(thread);
+    w.wait(gate);
+    assert_eq!(w.state(thread), State::Inactive, "it called again");
+    w.check();
+}
+
+#[test]
+fn setting_the_tls_base_of_a_waiting_thread_does_not_keep_its_call_from_being_done_again() {
+    let mut w = World::new();
+    let gate = w.gate();
+    let endpoint = w.make(object::ENDPOINT, 0);
+    let thread = w.thread(100, true);
+    w.resume(thread);
+    w.wait(gate);
+    w.expect_running(thread);
+    w.recv(endpoint, thread.reply);
+    w.interrupt();
+    w.call(thread.cap, label::TCB_SET_TLS_BASE, &[0x1234], &[])
+        .ok();
+    w.call(thread.cap, label::TCB_COPY_REGISTERS, &[8], &[fixed::TCB])
+        .ok();
+    w.call(thread.cap, label::TCB_RESUME, &[], &[]).ok();
+    w.wait(gate);
+    assert_eq!(w.state(thread), State::BlockedOnReceive);
+    w.interrupt();
+    let read = w
+        .call(thread.cap, label::TCB_READ_REGISTERS, &[0, 1], &[])
+        .ok();
+    assert_eq!(read, [SYSCALL_AT], "the instruction it would restart at");
+    w.check();
+}
+
+#[test]
+fn a_lent_context_of_constant_bandwidth_begins_its_refill_when_it_is_lent() {
+    let mut w = World::new();
+    let gate = w.gate();
+    let notification = w.make(object::NOTIFICATION, 0);
+    let thread = w.thread(100, true);
+    w.resume(thread);
+    w.wait(gate);
+    w.wait(notification);
+    w.interrupt();
+    w.call(thread.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])
+        .ok();
+    w.configure(thread.sc, 100, 1000, 0, 0);
+    w.call(thread.sc, label::SCHED_CONTEXT_BIND, &[], &[notification])
+        .ok();
+    w.kernel.machine.now += 50 * super::fake::MHZ;
+    let top = w.thread(200, true);
+    w.signal(notification);
+    let sc = w.sched_context(thread.sc);
+    assert!(sc.tcb.is(thread.tcb), "lent");
+    assert_eq!(sc.head_refill().time.get(), w.kernel.now);
+    w.delete(top.cap);
+    w.check();
 }

@@ -102,7 +102,7 @@ impl Guest {
     fn root(&self) -> Option<u64> {
         self.world.vcpu(self.vcpu).root.get()
     }
-    fn take_flush(&self) -> bool {
+    pub fn take_flush(&self) -> bool {
         self.world.vcpu(self.vcpu).flush.replace(false)
     }
 }

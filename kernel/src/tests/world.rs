@@ -278,6 +278,7 @@ impl World {
         context.rip.set(SYSCALL_AT + 2);
         context.entered_by.set(entry::SYSCALL);
         context.rdx.set(number as u64);
+        super::fastpath::compare_syscall(&mut self.kernel, number);
         self.kernel.handle_syscall(number);
         self.settle()
     }

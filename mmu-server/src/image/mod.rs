@@ -1,21 +1,29 @@
 //! Wiring: memory window, shadow pool, engine, then the loop.
 
+#[cfg(feature = "oracle")]
+mod oracle_storage;
 mod ram;
 mod records;
 mod serve;
 mod tables;
 
-use mmu_server::{Server, pieces};
+use mmu_server::{Server, ShadowMmu, pieces};
 use protocol::slots::mmu;
 use sel4::cap;
 use sel4_domain::{DomainInfo, declare_domain};
-use shadow::{Engine, Limits};
+#[cfg(not(feature = "oracle"))]
+use shadow::Engine;
+use shadow::{Limits, PageRecord};
 use words::Gpa;
 
 declare_domain! { name = "mmu-server", main = main }
 
 const POOL: cap::ShadowPool = cap::ShadowPool::from_bits(mmu::POOL);
 const VCPU: cap::VCpu = cap::VCpu::from_bits(mmu::VCPU);
+
+/// The pool has fewer pages than [`shadow::MIN_PAGES`].
+const TOO_SMALL: &str =
+    "the shadow pool is too small: an instruction may need more tables than it has pages";
 
 fn main(_thread: usize, info: &DomainInfo) -> ! {
     let Err(why) = start(info);
@@ -36,11 +44,40 @@ fn start(info: &DomainInfo) -> Result<core::convert::Infallible, &'static str> {
         done.ok_or("a piece of the guest could not be copied")?;
     }
     let pool = POOL.info().map_err(|_| "the shadow pool does not answer")?;
-    let records = records::take(pool.pages).ok_or("the page records are taken")?;
+    let records =
+        records::take(pool.pages.min(vm.shadow_pages)).ok_or("the page records are taken")?;
     let tables = tables::PoolTables::new(POOL, VCPU, vm.flush);
-    let engine =
-        Engine::new(ram, tables, limits(), records).map_err(|_| "the shadow pool is too small")?;
-    serve::serve(Server::new(engine))
+    let engine = engine(ram, tables, records)?;
+    serve::serve(Server::new(engine), &vm.name)
+}
+
+#[cfg(not(feature = "oracle"))]
+fn engine(
+    ram: ram::Window,
+    tables: tables::PoolTables,
+    records: &'static mut [PageRecord],
+) -> Result<impl ShadowMmu, &'static str> {
+    Engine::new(ram, tables, limits(), records).map_err(|_| TOO_SMALL)
+}
+
+/// The engine with the oracle around it.
+#[cfg(feature = "oracle")]
+fn engine(
+    ram: ram::Window,
+    tables: tables::PoolTables,
+    records: &'static mut [PageRecord],
+) -> Result<impl ShadowMmu, &'static str> {
+    let storage = oracle_storage::take(records.len()).ok_or("the oracle's storage is taken")?;
+    log::info!("the oracle watches");
+    oracle::Watched::new(
+        ram,
+        tables,
+        limits(),
+        records,
+        oracle::Settings::BOOTED,
+        storage,
+    )
+    .map_err(|_| TOO_SMALL)
 }
 
 /// What the guest's CPUID promises: what the machine has, but no wider than 40 bits, which is what vmm-server shows.

@@ -7,11 +7,11 @@
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use mmu_server::GuestRam;
-use protocol::layout;
+use protocol::{layout, platform};
 use shadow::GuestMemory;
 use words::Gpa;
 
-/// The guest's memory, from guest-physical 0, mapped at [`layout::GUEST_RAM`].
+/// The guest's memory, guest-physical 0 at [`layout::GUEST_RAM`]: so many bytes from 0, and the test device's.
 #[derive(Debug)]
 pub struct Window {
     bytes: u64,
@@ -31,8 +31,10 @@ impl Window {
 
     /// Where `length` bytes of guest memory are mapped, if all of them are memory.
     fn at(&self, gpa: Gpa, length: u64) -> Option<*mut u8> {
-        let end = gpa.checked_add(length)?;
-        (end.bits() <= self.bytes).then(|| (layout::GUEST_RAM + gpa.bits()) as *mut u8)
+        const TEST_END: u64 = platform::TEST_MEMORY + platform::TEST_MEMORY_BYTES;
+        let end = gpa.checked_add(length)?.bits();
+        let is_test = gpa.bits() >= platform::TEST_MEMORY && end <= TEST_END;
+        (end <= self.bytes || is_test).then(|| (layout::GUEST_RAM + gpa.bits()) as *mut u8)
     }
 
     /// Where an aligned entry of `length` bytes is mapped.

@@ -1,20 +1,22 @@
 //! The loop: receive, answer, reply and receive.
 
-use mmu_server::{GuestRam, Message, Server};
+use mmu_server::{Message, Server, ShadowMmu};
 use protocol::slots::common;
+use sel4::logging::PLAIN;
 use sel4::{MessageInfo, NUM_FAST_MESSAGE_REGISTERS, RecvWithMRs, cap};
-use shadow::ShadowTables;
 
 const SERVICE: cap::Endpoint = cap::Endpoint::from_bits(common::SERVICE);
 const REPLY: cap::Reply = cap::Reply::from_bits(common::REPLY);
 
-/// Says that the server is ready, then serves for ever on its callers' time.
-pub fn serve<R: GuestRam, T: ShadowTables>(mut server: Server<'_, R, T>) -> ! {
+/// Says that the server of the VM called `name` is ready, then serves for ever on its callers' time.
+pub fn serve<E: ShadowMmu>(mut server: Server<E>, name: &str) -> ! {
     let mut message = Message::new();
     let mut received = sel4_domain::ready_and_receive_with_mrs(SERVICE, REPLY);
     loop {
         take(&received, &mut message);
-        server.answer(&mut message);
+        if let Some(finding) = server.answer(&mut message) {
+            log::error!(target: PLAIN, "umbra-finding vm={name} {finding}");
+        }
         received = reply_and_receive(&message);
     }
 }

@@ -1,10 +1,11 @@
 //! Why the system could not be built.
 
 use core::fmt;
+use protocol::system::Name;
 use sel4::Error as KernelError;
 
 /// A reason to give up.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Error {
     /// The kernel refused what should work.
     Kernel(KernelError),
@@ -12,6 +13,8 @@ pub(crate) enum Error {
     Memory(u32),
     /// A table of fixed size is full: which.
     Full(&'static str),
+    /// The processor has no nested paging, which this VM is to run under.
+    NoNestedPaging(Name),
     /// The archive makes no sense: where.
     Archive(&'static str),
 }
@@ -31,6 +34,10 @@ impl fmt::Debug for Error {
             Self::Kernel(error) => write!(f, "the kernel answered {error:?}"),
             Self::Memory(bits) => write!(f, "no memory is left for an object of 2^{bits} bytes"),
             Self::Full(what) => write!(f, "too many {what}"),
+            Self::NoNestedPaging(vm) => write!(
+                f,
+                "this CPU has no nested paging, which VM {vm} asks for; in QEMU use -cpu max"
+            ),
             Self::Archive(what) => write!(f, "the archive is damaged: {what}"),
         }
     }

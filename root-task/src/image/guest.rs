@@ -8,19 +8,23 @@ use super::{
 };
 use core::ops::Range;
 use protocol::{
-    layout, slots,
-    system::{Piece, Vm},
+    layout, platform, slots,
+    system::{Paging, Piece, Vm},
 };
 use root_task::{memory::Place, pages};
-use sel4::{CapRights, FrameObjectType, VmAttributes, cap, cap_type, init_thread};
+use sel4::{
+    Cap, CapRights, CapTypeForFrameObjectOfFixedSize, Error as KernelError, FrameObjectType,
+    VmAttributes, cap, cap_type, init_thread,
+};
 use words::{Gpa, addr::PAGE_SIZE};
 
 /// Guest memory comes in large pages.
 const FRAME: u64 = FrameObjectType::LargePage.bytes() as u64;
 /// What one directory of the guest-physical space spans.
 const DIRECTORY: u64 = 1 << 30;
-/// Frames whose two capabilities fit into mmu-server's CNode.
-const MAX_FRAMES: u64 = ((1 << slots::CNODE_BITS) - slots::mmu::FRAMES) / 2;
+const _: () = assert!(
+    slots::mmu::TEST_MEMORY + 2 * platform::TEST_MEMORY_BYTES / PAGE_SIZE <= 1 << slots::CNODE_BITS
+);
 
 /// The objects mmu-server is given.
 pub(crate) struct Guest {
@@ -43,41 +47,85 @@ impl Guest {
             .cap()
             .asid_pool_assign_guest(space)?;
         pool.bind_space(space)?;
-        pool.bind_vcpu(vcpu)?;
+        match vm.paging {
+            Paging::Shadow => pool.bind_vcpu(vcpu)?,
+            // The vCPU and the space are fresh: nothing else can be wrong with them.
+            Paging::Nested => vcpu.set_nested(space).map_err(|error| match error {
+                KernelError::IllegalOperation => Error::NoNestedPaging(vm.name.clone()),
+                error => Error::Kernel(error),
+            })?,
+        }
         Ok(Self { space, pool, vcpu })
     }
 
     /// Gives the VM its memory: each frame stands in the guest-physical space and in mmu-server's address space, and its
     /// two capabilities go to mmu-server.
     pub(crate) fn memory(&self, objects: &mut Objects, mmu: &mut Domain, vm: &Vm) -> Result<()> {
-        if vm.memory == 0 || !vm.memory.is_multiple_of(FRAME) || vm.memory / FRAME > MAX_FRAMES {
+        if vm.memory == 0
+            || !vm.memory.is_multiple_of(FRAME)
+            || vm.memory / FRAME > slots::mmu::MAX_FRAMES
+        {
             return Err(Error::Archive("a VM's memory"));
         }
         self.tables(objects, vm.memory)?;
         let count = vm.memory / FRAME;
         let first = objects.make_many::<cap_type::LargePage>(count as usize)?;
         for n in 0..count {
-            let here = at::<cap_type::LargePage>(first + n as usize);
-            let guest = objects.copy(here, CapRights::all())?;
-            let gpa = Gpa::new(n * FRAME);
-            guest.frame_map_guest(
-                self.space,
-                gpa,
-                CapRights::read_write(),
-                VmAttributes::DEFAULT,
-            )?;
-            let vaddr = layout::GUEST_RAM + gpa.bits();
-            mmu.space().map(
-                objects,
-                here,
-                vaddr,
-                CapRights::read_write(),
-                VmAttributes::DEFAULT,
-            )?;
-            mmu.hand_over(slots::mmu::FRAMES + 2 * n, here)?;
-            mmu.hand_over(slots::mmu::FRAMES + 2 * n + 1, guest)?;
+            let frame = at::<cap_type::LargePage>(first + n as usize);
+            let slot = slots::mmu::FRAMES + 2 * n;
+            self.give(objects, mmu, frame, n * FRAME, slot)?;
+        }
+        self.test_memory(objects, mmu)
+    }
+
+    /// The memory of the test device: pages like all others, so that every instruction works on them, at an address that
+    /// no memory map mentions.
+    fn test_memory(&self, objects: &mut Objects, mmu: &mut Domain) -> Result<()> {
+        let base = Gpa::new(platform::TEST_MEMORY);
+        let directory = objects.make::<cap_type::GuestPageDirectory>()?;
+        directory.guest_page_directory_map(
+            self.space,
+            base.align_down(DIRECTORY.trailing_zeros()),
+            VmAttributes::DEFAULT,
+        )?;
+        let table = objects.make::<cap_type::GuestPageTable>()?;
+        table.guest_page_table_map(self.space, base, VmAttributes::DEFAULT)?;
+        let count = platform::TEST_MEMORY_BYTES / PAGE_SIZE;
+        let first = objects.make_many::<cap_type::Granule>(count as usize)?;
+        for n in 0..count {
+            let page = at::<cap_type::Granule>(first + n as usize);
+            let slot = slots::mmu::TEST_MEMORY + 2 * n;
+            self.give(objects, mmu, page, base.bits() + n * PAGE_SIZE, slot)?;
         }
         Ok(())
+    }
+
+    /// Puts a frame into the guest-physical space and into mmu-server's address space; mmu-server gets both capabilities,
+    /// in `slot` and the next one.
+    fn give<T: CapTypeForFrameObjectOfFixedSize>(
+        &self,
+        objects: &mut Objects,
+        mmu: &mut Domain,
+        here: Cap<T>,
+        gpa: u64,
+        slot: u64,
+    ) -> Result<()> {
+        let guest = objects.copy(here, CapRights::all())?;
+        guest.frame_map_guest(
+            self.space,
+            Gpa::new(gpa),
+            CapRights::read_write(),
+            VmAttributes::DEFAULT,
+        )?;
+        mmu.space().map(
+            objects,
+            here,
+            layout::GUEST_RAM + gpa,
+            CapRights::read_write(),
+            VmAttributes::DEFAULT,
+        )?;
+        mmu.hand_over(slot, here)?;
+        mmu.hand_over(slot + 1, guest)
     }
 
     fn tables(&self, objects: &mut Objects, memory: u64) -> Result<()> {

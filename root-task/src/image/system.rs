@@ -12,7 +12,7 @@ use heapless::Vec;
 use protocol::{
     device::signal,
     slots::{common, drivers, mmu, vmm},
-    system::{Archive, DomainInfo, MAX_VMS, Name, Program, Timer, Vm},
+    system::{Archive, DomainInfo, MAX_VMS, Name, Paging, Program, Timer, Vm},
 };
 use sel4::{
     BootInfoExtraId, BootInfoPtr, CapRights, cap, cap_type, init_thread,
@@ -340,8 +340,12 @@ fn virtual_machine(
     }
     drop_cap(notification)?;
     drop_cap(guest.vcpu)?;
+    let paging = match vm.paging {
+        Paging::Shadow => "",
+        Paging::Nested => ", nested paging",
+    };
     log::info!(
-        "{}: {} MiB, 2^{} shadow pages",
+        "{}: {} MiB, 2^{} shadow pages{paging}",
         vm.name,
         vm.memory >> 20,
         vm.shadow_bits

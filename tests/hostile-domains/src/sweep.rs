@@ -99,7 +99,7 @@ fn prepare(all: bool, seed: &mut u64) {
             *word = word_of(seed);
         }
         if all {
-            buffer.msg_regs_mut()[0] = (1 << 63) - 1;
+            buffer.msg_regs_mut()[0] = u64::MAX;
         }
     });
 }
