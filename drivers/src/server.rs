@@ -386,6 +386,7 @@ mod tests {
             name: "red".try_into().unwrap(),
             memory: 64 << 20,
             shadow_bits: 8,
+            shadow_pages: 256,
             paging: Paging::Shadow,
             policy: Policy::Vtlb,
             flush: Flush::Tag,

@@ -1,233 +1,235 @@
-//! The devices that are functions of the TSC and of interrupt lines: the interrupt controllers, the interval timer, port
-//! 0x61 and the POST latch, at the ports a PC has them.
+//! The devices of the guest's machine that are functions of the TSC, of the guest's accesses and of interrupt lines, at
+//! the places of crate `protocol`'s `platform`.
 //!
-//! Always: time comes in as the host's TSC; [`Board::advance`] brings the controller up to date with the timer, and
-//! whoever changes or asks something calls it first. Left to others: every port not in [`Board::read`]'s table, and the
-//! deadline of [`Board::next_event`].
+//! Always: time comes in as the host's TSC; [`Board::advance`] brings the interrupt controllers up to date with the
+//! timers, and whoever changes or asks something calls it first. Left to others: every port and address that is in
+//! neither table here, and the deadline of [`Board::next_event`].
+//!
+//! | place | model |
+//! | --- | --- |
+//! | 0x20, 0x21, 0xa0, 0xa1, 0x4d0, 0x4d1 | PIC pair |
+//! | 0x40-0x43, 0x61 | interval timer |
+//! | 0x80 | POST code |
+//! | 0xe0-0xe7, 0x2000-0x2017 | test device: scratch register, page flush (nothing), interrupt lines |
+//! | 0x510, 0x511 | firmware configuration |
+//! | 0x600-0x60b | power management |
+//! | 0xcf8-0xcff, 0xcf9 | PCI configuration, reset control |
+//! | APIC_BASE, 0xfee00000 at first | local APIC |
+//! | 0xfec00000 | IOAPIC |
+//! | 0xfed00000 | HPET |
 
-use devices::clock::Clock;
-use devices::debug_ports::PostCode;
-use devices::pic::{PicPair, Register};
-use devices::pit::{self, Pit};
+mod interrupts;
+mod memory;
+mod ports;
+#[cfg(test)]
+mod tests;
+mod timers;
 
-/// The timer's interrupt line.
-const TIMER_IRQ: u8 = 0;
-/// Lines that come from the device server: all but the timer's and the cascade.
-const DEVICE_LINES: u16 = !(1 << TIMER_IRQ | 1 << 2);
+use devices::fw_cfg::{FwCfg, Region};
+use devices::pci::Pci;
+use devices::test_device::{Lines, Scratch};
+use devices::{debug_ports::PostCode, lapic::ReservedBits};
+use interrupts::{Driver, Interrupts};
+use timers::Timers;
+
+/// First byte of the addresses of devices: memory beyond begins again at 4 GiB for whoever looks at a memory map.
+const FOUR_GIB: u64 = 4 << 30;
+/// Processors of the machine.
+const PROCESSORS: u16 = 1;
+
+/// How a guest ended its machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ending {
+    /// It switched the machine off.
+    Off,
+    /// It reset the machine.
+    Reset,
+}
+
+/// What waits for the processor.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Waiting {
+    /// Nothing.
+    Nothing,
+    /// An interrupt that no task priority holds back.
+    External,
+    /// An interrupt of this priority class, above the task priority.
+    Ready(u8),
+    /// An interrupt of this priority class, held back by the task priority.
+    Held(u8),
+}
 
 /// The board.
 #[derive(Clone, Debug)]
 pub struct Board {
-    pic: PicPair,
-    pit: Pit,
-    clock: Clock,
+    interrupts: Interrupts,
+    timers: Timers,
     post: PostCode,
-    lines: u16,
+    firmware: FwCfg,
+    pci: Pci,
+    scratch: Scratch,
+    lines: Lines,
+    /// Lines of the device server.
+    server: u32,
+    ending: Option<Ending>,
     timer_written: bool,
-    interrupt_ended: bool,
-}
-
-/// Where a port leads.
-#[derive(Clone, Copy)]
-enum Port {
-    Pic(Register),
-    Pit(u8),
-    System,
-    Post,
-}
-
-impl Port {
-    const fn from_number(port: u16) -> Option<Self> {
-        Some(match port {
-            0x20 => Self::Pic(Register::MasterCommand),
-            0x21 => Self::Pic(Register::MasterData),
-            0xa0 => Self::Pic(Register::SlaveCommand),
-            0xa1 => Self::Pic(Register::SlaveData),
-            0x4d0 => Self::Pic(Register::MasterElcr),
-            0x4d1 => Self::Pic(Register::SlaveElcr),
-            0x40..=0x43 => Self::Pit((port - 0x40) as u8),
-            0x61 => Self::System,
-            0x80 => Self::Post,
-            _ => return None,
-        })
-    }
+    count_written: bool,
 }
 
 impl Board {
-    /// The board at power-on, with a TSC of `tsc_mhz` counts a microsecond that reads `now`.
+    /// The board as firmware leaves it, with `memory` bytes of RAM and a TSC of `tsc_mhz` counts a microsecond that reads
+    /// `now`.
     #[must_use]
-    pub fn new(tsc_mhz: u32, now: u64) -> Self {
-        let clock = Clock::new(tsc_mhz, pit::FREQUENCY);
+    pub fn new(tsc_mhz: u32, memory: u64, now: u64) -> Self {
+        let low = Region {
+            base: 0,
+            len: memory.min(FOUR_GIB),
+        };
+        let high = Region {
+            base: FOUR_GIB,
+            len: memory.saturating_sub(FOUR_GIB),
+        };
+        let regions = [low, high];
+        let used = if high.len == 0 {
+            &regions[..1]
+        } else {
+            &regions
+        };
         Self {
-            pic: PicPair::new(),
-            pit: Pit::new(clock.ticks(now)),
-            clock,
+            interrupts: Interrupts::new(),
+            timers: Timers::new(tsc_mhz, now),
             post: PostCode::new(),
-            lines: 0,
+            firmware: FwCfg::new(used, PROCESSORS),
+            pci: Pci::new(),
+            scratch: Scratch::new(),
+            lines: Lines::new(),
+            server: 0,
+            ending: None,
             timer_written: false,
-            interrupt_ended: false,
+            count_written: false,
         }
     }
 
-    /// Whether `port` is one of the board's.
-    #[must_use]
-    pub const fn has(port: u16) -> bool {
-        Port::from_number(port).is_some()
-    }
-
-    /// Reads a byte; a port that is not the board's reads as all ones.
-    pub fn read(&mut self, port: u16, now: u64) -> u8 {
-        match Port::from_number(port) {
-            Some(Port::Pic(register)) => {
-                self.advance(now);
-                self.pic.read(register)
-            }
-            Some(Port::Pit(register)) => self.pit.read(register, self.clock.ticks(now)),
-            Some(Port::System) => self.pit.port61_read(self.clock.ticks(now)),
-            Some(Port::Post) => self.post.read(),
-            None => 0xff,
-        }
-    }
-
-    /// Writes a byte; a write to a port that is not the board's vanishes.
-    pub fn write(&mut self, port: u16, value: u8, now: u64) {
-        match Port::from_number(port) {
-            Some(Port::Pic(register)) => {
-                self.advance(now);
-                self.pic.write(register, value);
-                // OCW2 of the master with an end-of-interrupt command (8259A data sheet, OCW2).
-                self.interrupt_ended |=
-                    matches!(register, Register::MasterCommand) && value & 0x38 == 0x20;
-            }
-            Some(Port::Pit(register)) => {
-                self.pit.write(register, value, self.clock.ticks(now));
-                self.timer_written = true;
-                self.advance(now);
-            }
-            Some(Port::System) => self.pit.port61_write(value, self.clock.ticks(now)),
-            Some(Port::Post) => self.post.write(value),
-            None => {}
-        }
-    }
-
-    /// Whether the timer was written since the last question, so that [`Board::next_event`] may have changed.
+    /// Whether a timer was written since the last question, so that [`Board::next_event`] may have changed.
     pub const fn take_timer_written(&mut self) -> bool {
         core::mem::replace(&mut self.timer_written, false)
     }
 
+    /// Whether a count of the local APIC's timer was started since the last question.
+    pub const fn take_count_written(&mut self) -> bool {
+        core::mem::replace(&mut self.count_written, false)
+    }
+
     /// Whether the guest ended an interrupt since the last question.
     pub const fn take_interrupt_ended(&mut self) -> bool {
-        core::mem::replace(&mut self.interrupt_ended, false)
+        self.interrupts.take_ended()
+    }
+
+    /// How the guest ended its machine, if it did.
+    #[must_use]
+    pub const fn ending(&self) -> Option<Ending> {
+        self.ending
     }
 
     /// Takes over the levels of the device server's interrupt lines.
     pub fn set_lines(&mut self, lines: u16) {
-        let lines = lines & DEVICE_LINES;
-        let mut changed = lines ^ self.lines;
-        self.lines = lines;
-        while changed != 0 {
-            let irq = changed.trailing_zeros() as u8;
-            changed &= changed - 1;
-            self.pic.set_line(irq, lines >> irq & 1 != 0);
-        }
+        self.server = u32::from(lines);
+        self.drive_server();
     }
 
-    /// Tells the interrupt controller what the timer did until `now`.
+    fn drive_server(&mut self) {
+        let mut lines = self.server & DEVICE_LINES;
+        if self.timers.replace_legacy() {
+            lines &= !(1 << CLOCK_IRQ);
+        }
+        self.interrupts.drive_all(Driver::Server, lines);
+    }
+
+    /// Tells the interrupt controllers what the timers did until `now`.
     pub fn advance(&mut self, now: u64) {
-        let ticks = self.clock.ticks(now);
-        if self.pit.take_rises(ticks) != 0 {
-            self.pic.set_line(TIMER_IRQ, false);
-            self.pic.set_line(TIMER_IRQ, true);
+        self.timers.advance(now, &mut self.interrupts);
+        // Whether the clock has a line of its own may have changed.
+        self.drive_server();
+    }
+
+    /// The host TSC at which something interrupts next by itself.
+    #[must_use]
+    pub fn next_event(&mut self, now: u64) -> Option<u64> {
+        let lapic = self.interrupts.lapic().next_event();
+        self.timers.next_event(now, lapic)
+    }
+
+    /// Whether any interrupt waits; the task priority may hold it back.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.interrupts.external() || self.interrupts.lapic().requested().is_some()
+    }
+
+    /// What waits while CR8 reads as `cr8`, which is asked only if it matters.
+    pub fn waiting(&mut self, cr8: impl FnOnce() -> u8) -> Waiting {
+        if self.interrupts.external() {
+            return Waiting::External;
         }
-        self.pic.set_line(TIMER_IRQ, self.pit.irq0_level(ticks));
-    }
-
-    /// The host TSC at which the timer's output rises next.
-    #[must_use]
-    pub fn next_event(&self, now: u64) -> Option<u64> {
-        let edge = self.pit.next_edge(self.clock.ticks(now))?;
-        Some(self.clock.tsc_at(edge))
-    }
-
-    /// Whether the interrupt controller asks for the processor.
-    #[must_use]
-    pub fn pending(&self) -> bool {
-        self.pic.pending()
+        let Some(vector) = self.interrupts.lapic().requested() else {
+            return Waiting::Nothing;
+        };
+        self.set_task_priority(cr8());
+        match self.interrupts.lapic().pending() {
+            Some(vector) => Waiting::Ready(vector >> 4),
+            None => Waiting::Held(vector >> 4),
+        }
     }
 
     /// The processor's acknowledge cycle: the vector to take.
     pub fn acknowledge(&mut self) -> u8 {
-        self.pic.acknowledge()
+        self.interrupts.acknowledge()
+    }
+
+    /// Whether an NMI waits.
+    #[must_use]
+    pub const fn nmi_waits(&self) -> bool {
+        self.interrupts.lapic().nmi_pending()
+    }
+
+    /// The processor took the NMI.
+    pub const fn take_nmi(&mut self) {
+        self.interrupts.take_nmi();
+    }
+
+    /// Whether the local APIC is switched on.
+    #[must_use]
+    pub const fn has_local_apic(&self) -> bool {
+        self.interrupts.lapic().enabled()
+    }
+
+    /// The task priority, as CR8 shows it.
+    #[must_use]
+    pub const fn task_priority(&self) -> u8 {
+        self.interrupts.lapic().task_priority()
+    }
+
+    /// Says what CR8 is.
+    pub fn set_task_priority(&mut self, cr8: u8) {
+        self.interrupts.set_task_priority(cr8);
+    }
+
+    /// APIC_BASE.
+    #[must_use]
+    pub const fn apic_base(&self) -> u64 {
+        self.interrupts.lapic().read_base()
+    }
+
+    /// Writes APIC_BASE on a processor with physical addresses of `width` bits.
+    ///
+    /// # Errors
+    /// The processor raises #GP(0).
+    pub fn write_apic_base(&mut self, value: u64, width: u8) -> Result<(), ReservedBits> {
+        self.timer_written = true;
+        self.interrupts.write_base(value, width)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const MHZ: u32 = 1000;
-    const MILLISECOND: u64 = 1_000_000;
-
-    /// A board whose controllers stand at vectors 0x30 and 0x38 with every input open.
-    fn board() -> Board {
-        let mut board = Board::new(MHZ, 0);
-        for (command, base, cascade) in [(0x20, 0x30, 4), (0xa0, 0x38, 2)] {
-            board.write(command, 0x11, 0);
-            for value in [base, cascade, 1, 0] {
-                board.write(command + 1, value, 0);
-            }
-        }
-        board
-    }
-
-    /// Channel 0 in mode 2 with 1193 ticks: a millisecond.
-    fn start_timer(board: &mut Board, now: u64) {
-        for (port, value) in [(0x43, 0x34), (0x40, 0xa9), (0x40, 0x04)] {
-            board.write(port, value, now);
-        }
-    }
-
-    #[test]
-    fn the_timer_interrupts_when_its_deadline_comes() {
-        let mut board = board();
-        start_timer(&mut board, 0);
-        let deadline = board.next_event(0).unwrap();
-        assert!(deadline.abs_diff(MILLISECOND) < 2000, "{deadline}");
-        board.advance(deadline - 2000);
-        assert!(!board.pending());
-        board.advance(deadline);
-        assert!(board.pending());
-        assert_eq!(board.acknowledge(), 0x30);
-        assert!(board.next_event(deadline).unwrap() > deadline);
-    }
-
-    #[test]
-    fn ticks_nobody_watched_are_one_interrupt() {
-        let mut board = board();
-        start_timer(&mut board, 0);
-        board.advance(100 * MILLISECOND + 500_000);
-        assert_eq!(board.acknowledge(), 0x30);
-        board.write(0x20, 0x20, 100 * MILLISECOND + 500_000);
-        assert!(!board.pending());
-    }
-
-    #[test]
-    fn device_lines_reach_both_controllers_and_no_line_is_the_timers() {
-        let mut board = board();
-        board.set_lines(1 << 4 | 1 << 8 | 1 << 0 | 1 << 2);
-        assert_eq!(board.acknowledge(), 0x38);
-        board.write(0xa0, 0x20, 0);
-        board.write(0x20, 0x20, 0);
-        assert_eq!(board.acknowledge(), 0x34);
-        board.write(0x20, 0x20, 0);
-        assert!(!board.pending());
-    }
-
-    #[test]
-    fn ports_of_others_are_not_the_boards() {
-        for port in [0x60, 0x64, 0x70, 0x3f8, 0xf4, 0xcf8] {
-            assert!(!Board::has(port), "{port:#x}");
-        }
-        assert_eq!(board().read(0x3f8, 0), 0xff);
-    }
-}
+/// The clock's line, which the HPET takes in legacy replacement mode.
+const CLOCK_IRQ: u8 = 8;
+/// Lines that come from the device server: all but the timer's and the cascade.
+const DEVICE_LINES: u32 = 0xffff & !(1 << 0 | 1 << 2);

@@ -3,7 +3,7 @@
 //! The order of a write that changes the paging format: registers to the kernel (which drops the root), then mmu-server
 //! (which installs one for the new format), then the reply. A write that does not change it saves the first step.
 
-use crate::memory::{VIEW, View};
+use crate::memory::{Nothing, VIEW, View};
 use crate::mmio::instruction;
 use crate::platform::{Loaded, Platform};
 use crate::trap::Trap;
@@ -11,12 +11,14 @@ use crate::vcpu::Vcpu;
 use exit_abi::{CrInstruction, Mask, Mode, Register};
 use insn::{Gpr, Kind, MemoryOperand, Place, Width};
 use protocol::device::Stop;
+use protocol::system::Paging;
 use vcpu::control::Change;
-use vcpu::debug;
+use vcpu::debug::{self, Conditions};
 use vcpu::msr::{Read, Write};
 use vcpu::registers::merge_low;
 use vcpu::segment::{Access, Name, Segment};
 use vcpu::{Control, Registers, Resume};
+use words::x86::msr;
 
 /// A control-register exit's own fields.
 #[derive(Clone, Copy)]
@@ -59,6 +61,14 @@ impl Vcpu {
             }
             CrInstruction::Other => {
                 return self.machine_status_in_memory(platform, access, resume);
+            }
+            // The processor has a CR8 of its own for the guest; the kernel asks only where that one fails.
+            CrInstruction::MovTo if access.number == 8 => {
+                if access.value > 15 {
+                    return Err(Trap::GENERAL_PROTECTION);
+                }
+                resume.set(Register::Cr8, access.value);
+                return Ok(());
             }
             CrInstruction::MovTo => match access.number {
                 0 => control.write_cr0(access.value, || long_code(platform))?,
@@ -106,7 +116,7 @@ impl Vcpu {
             } => {
                 let gva = locate(platform, &operand, Access::Read)?;
                 let mut word = [0; 2];
-                view.read(platform, gva, &mut word)?;
+                view.read(platform, &mut Nothing, gva, &mut word)?;
                 let change = self.control.lmsw(u64::from(u16::from_le_bytes(word)))?;
                 self.apply(platform, &change, access.mode, resume)
             }
@@ -115,7 +125,8 @@ impl Vcpu {
                 width: Width::Word,
             } => {
                 let gva = locate(platform, &operand, Access::Write)?;
-                view.write(platform, gva, &(self.control.cr0 as u16).to_le_bytes())
+                let word = (self.control.cr0 as u16).to_le_bytes();
+                view.write(platform, &mut Nothing, gva, &word)
             }
             _ => Err(Trap::stop(
                 Stop::Emulation,
@@ -134,10 +145,11 @@ impl Vcpu {
         resume: &mut Resume,
     ) -> Result<(), Trap> {
         let (old, new) = (self.control, change.control);
+        self.devices.clear();
         if change.format {
             write_now(platform, &difference(&old, &new))?;
         }
-        if let Some(reason) = change.load {
+        if let Some(reason) = change.load.filter(|_| self.paging == Paging::Shadow) {
             match platform.load(new.mode_like(mode), new.cr3, reason) {
                 Loaded::Done => {}
                 Loaded::GeneralProtection => {
@@ -163,6 +175,10 @@ impl Vcpu {
         number: u32,
         resume: &mut Resume,
     ) -> Result<(), Trap> {
+        if number == msr::APIC_BASE {
+            resume.set_edx_eax(self.board.apic_base());
+            return Ok(());
+        }
         let value = match self.msrs.read(number, &self.control, platform.now()) {
             Read::Value(value) => value,
             Read::Register(register) => {
@@ -183,6 +199,11 @@ impl Vcpu {
         value: u64,
         resume: &mut Resume,
     ) -> Result<(), Trap> {
+        if number == msr::APIC_BASE {
+            let width = self.limits.physical_width;
+            let result = self.board.write_apic_base(value, width);
+            return result.map_err(|_| Trap::GENERAL_PROTECTION);
+        }
         let now = platform.now();
         let (control, limits) = (self.control, self.limits);
         match self.msrs.write(number, value, &control, &limits, now) {
@@ -205,10 +226,29 @@ impl Vcpu {
         resume: &mut Resume,
     ) -> Result<(), Trap> {
         let register = debug::register(access.number, &self.control).map_err(debug_trap)?;
+        if debug::is_guarded(self.breakpoints.control) {
+            // The processor clears the bit as it delivers a debug exception.
+            let mask = Mask::default().with(Register::Dr7);
+            self.breakpoints.control = platform.read_registers(mask).get(Register::Dr7);
+            if debug::is_guarded(self.breakpoints.control) {
+                return Err(Trap::Debug(Conditions {
+                    access: true,
+                    ..Conditions::default()
+                }));
+            }
+        }
         if access.write {
             let value =
                 debug::written(register, access.value, &self.control).map_err(debug_trap)?;
             resume.set(register, value);
+            match register {
+                Register::Dr0 => self.breakpoints.addresses[0] = value,
+                Register::Dr1 => self.breakpoints.addresses[1] = value,
+                Register::Dr2 => self.breakpoints.addresses[2] = value,
+                Register::Dr3 => self.breakpoints.addresses[3] = value,
+                Register::Dr7 => self.breakpoints.control = value,
+                _ => {}
+            }
         } else {
             let mask = Mask::default().with(register);
             resume.set_gpr(access.gpr, platform.read_registers(mask).get(register));

@@ -7,8 +7,9 @@ use crate::trap::Trap;
 use crate::vcpu::Vcpu;
 use exit_abi::{Exit, Register, Status};
 use protocol::device::Stop;
-use vcpu::event::Event;
+use vcpu::debug::Conditions;
 use vcpu::instruction::{self, Answer};
+use vcpu::resume::Window;
 use vcpu::{Resume, cpuid};
 use words::Gva;
 use words::svm::ioio;
@@ -42,7 +43,10 @@ fn unread_instruction(exit: &Exit) -> Option<u64> {
             len: 0, code, rip, ..
         } => match instruction::answer(code) {
             Answer::Skip | Answer::DebugTrap => Some(rip),
-            Answer::Undefined | Answer::GeneralProtection | Answer::Stop(_) => None,
+            Answer::Undefined
+            | Answer::GeneralProtection
+            | Answer::InterruptReturn
+            | Answer::Stop(_) => None,
         },
         _ => None,
     }
@@ -73,8 +77,12 @@ impl Vcpu {
                 self.paging(platform, exit, status, event, resume)?;
                 return Ok(Flow::Go);
             }
+            Exit::NestedPaging { code, event, .. } => {
+                self.no_memory(platform, code, event, resume)?;
+                return Ok(Flow::Go);
+            }
             Exit::Window { .. } => {
-                self.window = false;
+                self.window = Window::Closed;
                 return Ok(Flow::Go);
             }
             // Answered above.
@@ -100,7 +108,11 @@ impl Vcpu {
                 return Err(Trap::stop(Stop::FormatBroken, found, "real root replaced"));
             }
             Exit::Instruction { len, code, rip, .. } => {
-                self.instruction(code, resume)?;
+                if instruction::answer(code) == Answer::InterruptReturn {
+                    self.interrupt_return(platform, rip, status, resume);
+                    return Ok(Flow::Go);
+                }
+                self.instruction(platform, code, resume)?;
                 (rip, len)
             }
             Exit::Io {
@@ -140,7 +152,7 @@ impl Vcpu {
                 leaf,
                 subleaf,
             } => {
-                answer_cpuid(platform, leaf, subleaf, resume);
+                self.answer_cpuid(platform, leaf, subleaf, resume);
                 (rip, len)
             }
             Exit::Cr {
@@ -186,6 +198,7 @@ impl Vcpu {
                 gva,
                 mode,
             } => {
+                self.devices.clear();
                 if self.control.cr0 & cr0::PG != 0 && self.is_translatable(gva) {
                     platform.invlpg(mode, gva, self.control.cr3)?;
                 }
@@ -238,26 +251,48 @@ impl Vcpu {
         Ok(true)
     }
 
-    fn instruction(&mut self, code: u32, resume: &mut Resume) -> Result<(), Trap> {
+    fn instruction(
+        &mut self,
+        platform: &mut impl Platform,
+        code: u32,
+        resume: &mut Resume,
+    ) -> Result<(), Trap> {
         match instruction::answer(code) {
             Answer::Undefined => Err(Trap::UNDEFINED),
             Answer::GeneralProtection => Err(Trap::GENERAL_PROTECTION),
-            Answer::Skip => Ok(()),
+            Answer::Skip | Answer::InterruptReturn => Ok(()),
             Answer::DebugTrap => {
-                resume.inject(Event::exception(vector::DB, 0, self.codes()));
+                // No condition of DR6 stands for it.
+                self.debug_trap(platform, Conditions::default(), resume);
                 Ok(())
             }
             Answer::Stop(what) => Err(Trap::stop(Stop::UnknownExit, u64::from(code), what)),
         }
     }
 
-    /// With interrupts off nothing wakes the guest: there is no source of NMIs.
+    /// With interrupts off only an NMI wakes the guest, and no device makes one later.
     fn halt(&self, status: Status) -> Result<Flow, Trap> {
-        if status.interrupts_enabled {
+        let nmi = self.nmi.is_open() && self.board.nmi_waits();
+        if status.interrupts_enabled || status.single_step || nmi {
             Ok(Flow::Halt)
         } else {
             Err(Trap::stop(Stop::Halted, 0, "halted with interrupts off"))
         }
+    }
+
+    fn answer_cpuid(
+        &self,
+        platform: &mut impl Platform,
+        leaf: u32,
+        subleaf: u32,
+        resume: &mut Resume,
+    ) {
+        let host = |leaf, subleaf| platform.cpuid(leaf, subleaf);
+        let answer = cpuid::answer(leaf, subleaf, self.board.has_local_apic(), &host);
+        resume.set(Register::Rax, u64::from(answer.eax));
+        resume.set(Register::Rbx, u64::from(answer.ebx));
+        resume.set(Register::Rcx, u64::from(answer.ecx));
+        resume.set(Register::Rdx, u64::from(answer.edx));
     }
 
     /// INVLPG of an address that is not canonical does nothing (APM vol. 3).
@@ -277,13 +312,4 @@ const fn reflect(vector: u8, code: u32, rip: u64) -> Trap {
         ),
         _ => Trap::Exception { vector, code },
     }
-}
-
-fn answer_cpuid(platform: &mut impl Platform, leaf: u32, subleaf: u32, resume: &mut Resume) {
-    let host = |leaf, subleaf| platform.cpuid(leaf, subleaf);
-    let answer = cpuid::answer(leaf, subleaf, &host);
-    resume.set(Register::Rax, u64::from(answer.eax));
-    resume.set(Register::Rbx, u64::from(answer.ebx));
-    resume.set(Register::Rcx, u64::from(answer.ecx));
-    resume.set(Register::Rdx, u64::from(answer.edx));
 }

@@ -15,7 +15,7 @@ use words::addr::PAGE_SIZE;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Asked {
     WroteRegisters(u64),
-    Window,
+    Window(u8),
     Fault([u64; 3]),
     Invlpg(u64),
     Load(Load, u64),
@@ -130,8 +130,8 @@ impl Platform for Fake {
         }
         Ok(())
     }
-    fn request_window(&mut self) {
-        self.asked.push(Asked::Window);
+    fn request_window(&mut self, class: u8) {
+        self.asked.push(Asked::Window(class));
     }
     fn fetch_instruction(&mut self) -> ([u8; insn::MAX_LENGTH], usize) {
         let mut bytes = [0; insn::MAX_LENGTH];

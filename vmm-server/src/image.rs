@@ -18,7 +18,8 @@ fn main(_thread: usize, info: &DomainInfo) -> ! {
         sel4_domain::fail()
     };
     let mut servers = Servers;
-    let (vcpu, registers) = Vcpu::new(&vm.entry, info.tsc_mhz, &servers);
+    let (mut vcpu, registers) = Vcpu::new(&vm.entry, info.tsc_mhz, vm.memory, &servers);
+    vcpu.set_paging(vm.paging);
     // The vCPU's priority is below this thread's: it runs once this thread waits for its first exit.
     if servers.write_registers(&registers).is_err() || servers::VCPU.run().is_err() {
         log::error!("the kernel refuses to start {}", vm.name);

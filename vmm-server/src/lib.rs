@@ -14,8 +14,12 @@
 #![forbid(unsafe_code)]
 
 pub mod board;
+mod bus;
 mod control;
+mod debug;
+mod device_tlb;
 mod dispatch;
+mod injection;
 mod memory;
 mod mmio;
 mod paging;

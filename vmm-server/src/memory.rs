@@ -1,6 +1,7 @@
 //! The guest's memory as its instructions see it: linear addresses, split at pages, with the guest's own faults.
 //!
-//! Where there is no memory there is nothing else either yet: reads are all ones, writes vanish.
+//! Always: an access that crosses a page is checked in both before anything is read from a device or written. Where
+//! there is no memory [`Devices`] answers.
 
 use crate::platform::{Access, Outcome, Platform};
 use crate::trap::Trap;
@@ -18,6 +19,29 @@ pub(crate) const VIEW: [Register; 4] = [
     Register::Cs,
     Register::CsBase,
 ];
+
+/// What answers where there is no memory.
+pub(crate) trait Devices {
+    /// Reads `data` at `gpa`, inside one page.
+    fn read(&mut self, gpa: Gpa, data: &mut [u8]);
+    /// Writes `data` at `gpa`, inside one page.
+    fn write(&mut self, gpa: Gpa, data: &[u8]);
+    /// Where `gva` leads, if it is known that no memory is there and that this access is granted.
+    fn known(&self, gva: Gva, write: bool) -> Option<Gpa>;
+}
+
+/// Nothing is anywhere: reads are all ones, writes vanish.
+pub(crate) struct Nothing;
+
+impl Devices for Nothing {
+    fn read(&mut self, _: Gpa, data: &mut [u8]) {
+        data.fill(0xff);
+    }
+    fn write(&mut self, _: Gpa, _: &[u8]) {}
+    fn known(&self, _: Gva, _: bool) -> Option<Gpa> {
+        None
+    }
+}
 
 /// How the guest addresses memory at this exit.
 #[derive(Clone, Copy, Debug)]
@@ -126,14 +150,23 @@ impl View {
         }
     }
 
+    const fn crosses(gva: Gva, length: usize) -> bool {
+        gva.page_offset() + length as u64 > PAGE_SIZE
+    }
+
     /// Reads memory as data.
     pub(crate) fn read(
         &self,
         platform: &mut impl Platform,
+        devices: &mut impl Devices,
         gva: Gva,
         data: &mut [u8],
     ) -> Result<(), Trap> {
-        self.read_as(platform, gva, data, 0)
+        if Self::crosses(gva, data.len()) {
+            let last = self.advance(gva, data.len() as u64 - 1);
+            self.read_as(platform, &mut Nothing, last, &mut [0], 0)?;
+        }
+        self.read_as(platform, devices, gva, data, 0)
     }
 
     /// Checks that memory can be written, without writing it.
@@ -143,31 +176,36 @@ impl View {
         gva: Gva,
         length: usize,
     ) -> Result<(), Trap> {
-        self.read_as(platform, gva, &mut [0; 8][..length.min(8)], pf::W)
+        let probe = &mut [0; 8][..length.min(8)];
+        self.read_as(platform, &mut Nothing, gva, probe, pf::W)
     }
 
-    /// Reads memory as instructions.
+    /// Reads memory as instructions; where there is none they are all ones.
     pub(crate) fn fetch(
         &self,
         platform: &mut impl Platform,
         gva: Gva,
         data: &mut [u8],
     ) -> Result<(), Trap> {
-        self.read_as(platform, gva, data, pf::I)
+        self.read_as(platform, &mut Nothing, gva, data, pf::I)
     }
 
     fn read_as(
         &self,
         platform: &mut impl Platform,
+        devices: &mut impl Devices,
         gva: Gva,
         data: &mut [u8],
         bits: u32,
     ) -> Result<(), Trap> {
         for piece in self.pieces(gva, data.len()) {
             let part = &mut data[piece.from..piece.to];
-            let outcome = platform.read_virtual(&self.access(piece.gva, bits), part);
-            if settle(outcome)?.is_some() {
-                part.fill(0xff);
+            let device = match devices.known(piece.gva, false) {
+                Some(gpa) => Some(gpa),
+                None => settle(platform.read_virtual(&self.access(piece.gva, bits), part))?,
+            };
+            if let Some(gpa) = device {
+                devices.read(gpa, part);
             }
         }
         Ok(())
@@ -177,12 +215,22 @@ impl View {
     pub(crate) fn write(
         &self,
         platform: &mut impl Platform,
+        devices: &mut impl Devices,
         gva: Gva,
         data: &[u8],
     ) -> Result<(), Trap> {
+        if Self::crosses(gva, data.len()) {
+            self.probe_write(platform, gva, data.len())?;
+        }
         for piece in self.pieces(gva, data.len()) {
             let part = &data[piece.from..piece.to];
-            settle(platform.write_virtual(&self.access(piece.gva, pf::W), part))?;
+            let device = match devices.known(piece.gva, true) {
+                Some(gpa) => Some(gpa),
+                None => settle(platform.write_virtual(&self.access(piece.gva, pf::W), part))?,
+            };
+            if let Some(gpa) = device {
+                devices.write(gpa, part);
+            }
         }
         Ok(())
     }

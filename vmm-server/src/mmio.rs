@@ -1,5 +1,9 @@
-//! Instructions that touch addresses without memory: carried out by the emulator of crate `insn`.
+//! Instructions that touch addresses without memory: carried out by the emulator of crate `insn` on the devices there.
+//!
+//! Always: an instruction that was written over between the exit and its decoding, so that it touches no memory now, is
+//! left to the processor, a bounded number of times in a row.
 
+use crate::bus::Bus;
 use crate::memory::{VIEW, View};
 use crate::platform::Platform;
 use crate::trap::Trap;
@@ -8,20 +12,25 @@ use exit_abi::{Mask, Register};
 use insn::mmio::{self, ExecError, Memory};
 use insn::{CodeSize, DecodeError, Instruction, MAX_LENGTH, Width};
 use protocol::device::Stop;
+use vcpu::debug::{Breakpoints, Touch};
 use vcpu::segment::{Access, Addressing, Name, Segment};
 use vcpu::{Registers, Resume};
 use words::addr::PAGE_SIZE;
+use words::x86::{cr4, rflags};
 
 /// Most iterations of a repeated string instruction at one exit.
 const MOST_ITERATIONS: u32 = 32;
+/// Most exits in a row whose instruction touches no memory when it is looked at.
+const MOST_STALE: u32 = 16;
 
 const SEGMENTS: [Name; 6] = [Name::Es, Name::Cs, Name::Ss, Name::Ds, Name::Fs, Name::Gs];
 
 /// Every register an instruction can depend on.
 fn all_registers() -> Mask {
-    let start = VIEW
-        .iter()
-        .fold(Mask::GPRS.with(Register::Rip), |mask, &r| mask.with(r));
+    let start = VIEW.iter().fold(
+        Mask::GPRS.with(Register::Rip).with(Register::Cr8),
+        |mask, &r| mask.with(r),
+    );
     SEGMENTS.iter().fold(start, |mask, name| {
         let (base, rest) = name.registers();
         mask.with(base).with(rest)
@@ -31,13 +40,17 @@ fn all_registers() -> Mask {
 /// The guest's memory for the emulator.
 struct GuestMemory<'a, P> {
     platform: &'a mut P,
+    bus: Bus<'a>,
     view: View,
     registers: &'a Registers,
+    breakpoints: Breakpoints,
+    /// Breakpoints met.
+    met: u8,
 }
 
 impl<P: Platform> GuestMemory<'_, P> {
     fn linear(
-        &self,
+        &mut self,
         segment: insn::Segment,
         offset: u64,
         width: Width,
@@ -45,8 +58,14 @@ impl<P: Platform> GuestMemory<'_, P> {
     ) -> Result<words::Gva, Trap> {
         let name = Name::from_number(segment as u8);
         let segment = Segment::of(name, self.registers);
-        self.view
-            .linear(name, segment, offset, u64::from(width.bytes()), access)
+        let length = u64::from(width.bytes());
+        let gva = self.view.linear(name, segment, offset, length, access)?;
+        let touch = match access {
+            Access::Read => Touch::Read,
+            Access::Write => Touch::Write,
+        };
+        self.met |= self.breakpoints.met(touch, gva.bits(), length);
+        Ok(gva)
     }
 }
 
@@ -57,7 +76,7 @@ impl<P: Platform> Memory for GuestMemory<'_, P> {
         let gva = self.linear(segment, offset, width, Access::Read)?;
         let mut bytes = [0; 8];
         let part = &mut bytes[..usize::from(width.bytes())];
-        self.view.read(self.platform, gva, part)?;
+        self.view.read(self.platform, &mut self.bus, gva, part)?;
         Ok(u64::from_le_bytes(bytes))
     }
 
@@ -71,7 +90,7 @@ impl<P: Platform> Memory for GuestMemory<'_, P> {
         let gva = self.linear(segment, offset, width, Access::Write)?;
         let bytes = value.to_le_bytes();
         let part = &bytes[..usize::from(width.bytes())];
-        self.view.write(self.platform, gva, part)
+        self.view.write(self.platform, &mut self.bus, gva, part)
     }
 }
 
@@ -83,6 +102,9 @@ impl Vcpu {
         resume: &mut Resume,
     ) -> Result<(), Trap> {
         let before = platform.read_registers(all_registers());
+        let cr8 = before.get(Register::Cr8) as u8;
+        self.board.set_task_priority(cr8);
+        let hole = self.hole.take();
         let view = View::new(&self.control, &before);
         let rip = before.get(Register::Rip);
         let instruction = instruction(platform, &view, rip)?;
@@ -92,16 +114,40 @@ impl Vcpu {
             rip,
             stack: stack_width(&view, &before),
         };
+        let now = platform.now();
         let mut memory = GuestMemory {
             platform,
+            bus: Bus::new(&mut self.board, hole, now),
             view,
             registers: &before,
+            breakpoints: Breakpoints {
+                extensions: self.control.cr4 & cr4::DE != 0,
+                ..self.breakpoints
+            },
+            met: 0,
         };
-        let outcome = iterations(&instruction, &mut registers, &mut memory, rip);
+        let outcome = iterations(&instruction, &mut registers, &mut memory);
+        let (done, met) = (outcome.done, memory.met);
         write_back(resume, &before, &registers);
-        match outcome {
+        if self.board.task_priority() != cr8 {
+            let cr8 = self.board.task_priority();
+            resume.set(Register::Cr8, u64::from(cr8));
+        }
+        if done != 0 {
+            self.met |= met;
+            self.iterated = true;
+            self.stale = 0;
+        }
+        match outcome.end {
             Ok(()) => {}
             Err(ExecError::Memory(trap)) => return Err(trap),
+            Err(ExecError::Unsupported) if instruction.memory().is_none() => {
+                self.stale += 1;
+                if self.stale > MOST_STALE {
+                    return Err(unsupported(rip));
+                }
+                return Ok(());
+            }
             Err(ExecError::Unsupported) => return Err(unsupported(rip)),
         }
         if registers.rip != rip {
@@ -111,19 +157,36 @@ impl Vcpu {
     }
 }
 
+/// How iterations of an instruction went.
+struct Iterations {
+    done: u32,
+    end: Result<(), ExecError<Trap>>,
+}
+
+/// Iterations until the instruction is finished, a breakpoint is met, or it is enough for one exit; a guest that steps
+/// sees each.
 fn iterations<P: Platform>(
     instruction: &Instruction,
     registers: &mut mmio::Registers,
     memory: &mut GuestMemory<'_, P>,
-    rip: u64,
-) -> Result<(), ExecError<Trap>> {
-    for _ in 0..MOST_ITERATIONS {
-        mmio::execute(instruction, registers, memory)?;
-        if registers.rip != rip {
-            break;
+) -> Iterations {
+    let rip = registers.rip;
+    let most = if registers.rflags & rflags::TF == 0 {
+        MOST_ITERATIONS
+    } else {
+        1
+    };
+    let mut done = 0;
+    while done < most && registers.rip == rip && memory.met == 0 {
+        if let Err(error) = mmio::execute(instruction, registers, memory) {
+            return Iterations {
+                done,
+                end: Err(error),
+            };
         }
+        done += 1;
     }
-    Ok(())
+    Iterations { done, end: Ok(()) }
 }
 
 fn write_back(resume: &mut Resume, before: &Registers, after: &mmio::Registers) {

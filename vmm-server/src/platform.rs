@@ -96,8 +96,8 @@ pub trait Platform {
     /// # Errors
     /// The kernel refused a value.
     fn write_registers(&mut self, registers: &Registers) -> Result<(), Refused>;
-    /// Makes the running guest exit as soon as it can take an interrupt.
-    fn request_window(&mut self);
+    /// Makes the running guest exit as soon as it can take an interrupt of priority class `class`; 0: any.
+    fn request_window(&mut self, class: u8);
     /// The bytes at the guest's RIP that the shadow shows, and how many.
     fn fetch_instruction(&mut self) -> ([u8; insn::MAX_LENGTH], usize);
 

@@ -6,6 +6,7 @@ use crate::stats::MARKER_PORT;
 use crate::trap::Trap;
 use crate::vcpu::Vcpu;
 use protocol::device::Stop;
+use vcpu::debug::Touch;
 
 /// All ones of `size` bytes: what a port without a device reads as.
 const fn ones(size: u8) -> u32 {
@@ -20,8 +21,9 @@ impl Vcpu {
         port: u16,
         size: u8,
     ) -> Result<u32, Trap> {
+        self.meet(Touch::Port, port.into(), size.into());
         if Board::has(port) {
-            return Ok(self.board_in(platform, port, size));
+            return Ok(self.board.read(port, size, platform.now()));
         }
         let reply = platform.port_in(port, size);
         Ok(self.settle(reply, ones(size))? & ones(size))
@@ -35,34 +37,17 @@ impl Vcpu {
         size: u8,
         value: u32,
     ) -> Result<(), Trap> {
+        self.meet(Touch::Port, port.into(), size.into());
         let value = value & ones(size);
         if port == MARKER_PORT {
             self.markers.record(value, platform.now());
         } else if Board::has(port) {
-            self.board_out(platform, port, size, value);
+            self.board.write(port, size, value, platform.now());
         } else {
             let reply = platform.port_out(port, size, value);
             self.settle(reply, 0)?;
         }
         Ok(())
-    }
-
-    /// The board's devices are eight bits wide: a wider access is one cycle for each byte, as on an ISA bus.
-    fn board_in(&mut self, platform: &mut impl Platform, port: u16, size: u8) -> u32 {
-        let now = platform.now();
-        (0..size).fold(0, |value, byte| {
-            let read = self.board.read(port.wrapping_add(u16::from(byte)), now);
-            value | u32::from(read) << (8 * byte)
-        })
-    }
-
-    fn board_out(&mut self, platform: &mut impl Platform, port: u16, size: u8, value: u32) {
-        let now = platform.now();
-        for byte in 0..size {
-            let part = (value >> (8 * byte)) as u8;
-            self.board
-                .write(port.wrapping_add(u16::from(byte)), part, now);
-        }
     }
 
     fn settle(&mut self, reply: PortReply, absent: u32) -> Result<u32, Trap> {

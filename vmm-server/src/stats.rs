@@ -46,8 +46,9 @@ impl Markers {
     }
 }
 
-/// Names of the kernel's exit counters in their order: the exit classes, then what the kernel handles alone.
-const EXITS: [&str; 17] = [
+/// Names of the kernel's exit counters in their order: the exit classes, what the kernel handles alone, and the class that
+/// came last.
+const EXITS: [&str; 18] = [
     "paging",
     "io",
     "msr",
@@ -65,6 +66,7 @@ const EXITS: [&str; 17] = [
     "dr",
     "host_interrupt",
     "fpu",
+    "nested_paging",
 ];
 /// Kernel counters before the exits: IPCs, then address-space switches.
 const BEFORE_EXITS: usize = 2;
@@ -81,6 +83,11 @@ const MMU: [(&str, usize); stats::COUNT] = [
     ("evictions", stats::EVICTIONS),
     ("max_touched", stats::MAX_TOUCHED),
     ("pages_peak", stats::PAGES_PEAK),
+    ("mmu_requests", stats::REQUESTS),
+    ("max_tables", stats::MAX_TABLES),
+    ("max_repeats", stats::MAX_REPEATS),
+    ("oracle_checks", stats::ORACLE_CHECKS),
+    ("findings", stats::FINDINGS),
 ];
 
 /// When the counters were taken.
@@ -164,7 +171,7 @@ mod tests {
             moment: Moment::End,
             vm: "a\"b",
             kernel: &kernel,
-            mmu: &[10, 11, 12, 13, 14, 15, 16, 17],
+            mmu: &core::array::from_fn(|n| 10 + n as u64),
             markers: &markers,
             tsc: 999,
         };
@@ -174,8 +181,12 @@ mod tests {
                 "{\"vm\":\"a_b\",\"moment\":\"end\",\"exits\":{\"paging\":2,\"io\":3,"
             )
         );
-        assert!(line.contains("\"host_interrupt\":17,\"fpu\":18},\"fills\":10,"));
-        assert!(line.contains("\"ipcs\":0,\"space_switches\":1,\"tsc\":999,"));
+        assert!(
+            line.contains("\"host_interrupt\":17,\"fpu\":18,\"nested_paging\":19},\"fills\":10,")
+        );
+        assert!(line.contains(
+            "\"oracle_checks\":21,\"findings\":22,\"ipcs\":0,\"space_switches\":1,\"tsc\":999,"
+        ));
         assert!(line.ends_with("\"markers\":[[1,100],[2,200]]}"));
         assert_eq!(line.lines().count(), 1);
     }

@@ -2,8 +2,9 @@
 //!
 //! Always: an element is done wholly or not at all: memory is checked before the port is touched, and a fault leaves the
 //! registers of the elements before it. An instruction with elements left keeps its RIP and exits again, so that
-//! interrupts are taken in between (APM vol. 3, REP).
+//! interrupts and debug traps are taken in between (APM vol. 3, REP).
 
+use crate::bus::Bus;
 use crate::memory::{VIEW, View};
 use crate::platform::Platform;
 use crate::trap::Trap;
@@ -11,6 +12,7 @@ use crate::vcpu::Vcpu;
 use exit_abi::{Mask, Register};
 use vcpu::Registers;
 use vcpu::Resume;
+use vcpu::debug::Touch;
 use vcpu::registers::merge_low;
 use vcpu::segment::{Access, Name, Segment};
 use words::svm::ioio;
@@ -108,6 +110,7 @@ impl Vcpu {
         };
         let outcome = self.elements(platform, &io, &registers, &mut progress);
         if progress.done != 0 {
+            self.iterated = true;
             write_back(resume, &io, &registers, &progress);
         }
         outcome?;
@@ -125,7 +128,13 @@ impl Vcpu {
         let segment = Segment::of(io.segment, registers);
         let down = registers.get(Register::Rflags) & rflags::DF != 0;
         let step = u64::from(io.size);
-        while progress.left != 0 && progress.done < MOST_ELEMENTS {
+        // A guest that steps sees each element.
+        let most = if registers.get(Register::Rflags) & rflags::TF == 0 {
+            MOST_ELEMENTS
+        } else {
+            1
+        };
+        while progress.left != 0 && progress.done < most && self.met == 0 {
             self.element(platform, io, &view, segment, progress.pointer)?;
             let next = if down {
                 progress.pointer.wrapping_sub(step)
@@ -154,10 +163,14 @@ impl Vcpu {
             let gva = view.linear(io.segment, segment, offset, length as u64, Access::Write)?;
             view.probe_write(platform, gva, length)?;
             let value = self.port_in(platform, io.port, io.size)?;
-            view.write(platform, gva, &value.to_le_bytes()[..length])
+            self.meet(Touch::Write, gva.bits(), length as u64);
+            let mut bus = Bus::new(&mut self.board, None, platform.now());
+            view.write(platform, &mut bus, gva, &value.to_le_bytes()[..length])
         } else {
             let gva = view.linear(io.segment, segment, offset, length as u64, Access::Read)?;
-            view.read(platform, gva, part)?;
+            let mut bus = Bus::new(&mut self.board, None, platform.now());
+            view.read(platform, &mut bus, gva, part)?;
+            self.meet(Touch::Read, gva.bits(), length as u64);
             self.port_out(platform, io.port, io.size, u32::from_le_bytes(data))
         }
     }

@@ -4,6 +4,7 @@ use crate::platform::Refused;
 use crate::vcpu::Stopped;
 use protocol::device::Stop;
 use vcpu::control::GeneralProtection;
+use vcpu::debug::Conditions;
 use words::x86::vector;
 
 /// The guest gets an exception, or no further.
@@ -13,6 +14,8 @@ pub(crate) enum Trap {
     Exception { vector: u8, code: u32 },
     /// A page fault.
     PageFault { code: u32, address: u64 },
+    /// A debug exception that comes before the instruction.
+    Debug(Conditions),
     /// The VM stops.
     Stop(Stopped),
 }

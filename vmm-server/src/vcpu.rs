@@ -1,20 +1,23 @@
 //! The virtual CPU's state, and what becomes of each exit and each signal.
 
-use crate::board::Board;
+use crate::board::{Board, Ending};
+use crate::bus::Hole;
+use crate::device_tlb::DeviceTlb;
 use crate::dispatch::Flow;
 use crate::platform::Platform;
 use crate::stats::Markers;
-use crate::time::{Deadline, Tell};
+use crate::time::{Deadline, Tell, Tick};
 use crate::trap::Trap;
-use exit_abi::{Exit, Mask, Register, Status};
+use exit_abi::{Exit, Register, Status};
 use protocol::device::{Stop, signal};
-use protocol::system::Entry;
+use protocol::system::{Entry, Paging};
 use vcpu::control::Limits;
+use vcpu::debug::Breakpoints;
 use vcpu::event::{Codes, Event, Merged};
-use vcpu::injection::{self, Decision, Pending};
 use vcpu::msr::Msrs;
-use vcpu::resume::Width;
-use vcpu::{Control, Registers, Resume, cpuid, debug, start};
+use vcpu::nmi::Nmi;
+use vcpu::resume::{Width, Window};
+use vcpu::{Control, Registers, Resume, cpuid, start};
 use words::x86::vector;
 
 /// Why a VM goes no further.
@@ -43,24 +46,44 @@ pub enum Verdict {
 #[derive(Clone, Debug)]
 pub struct Vcpu {
     pub(crate) control: Control,
+    /// Who translates the guest's addresses.
+    pub(crate) paging: Paging,
     pub(crate) limits: Limits,
     pub(crate) msrs: Msrs,
     pub(crate) board: Board,
     pub(crate) markers: Markers,
     /// Exits in a row after which the guest does the same again.
     pub(crate) repeats: u32,
-    /// The kernel was asked for an exit when an interrupt can be taken, and has not given it yet.
-    pub(crate) window: bool,
+    /// Exits in a row whose instruction turned out to touch no memory.
+    pub(crate) stale: u32,
+    /// The exit for an interrupt that the kernel was asked for and has not given yet.
+    pub(crate) window: Window,
+    pub(crate) nmi: Nmi,
+    /// DR6 before a step that the guest does not know of.
+    pub(crate) dr6_before_step: u64,
+    /// DR0 to DR3 and DR7 as the guest wrote them; the processor clears DR7.GD by itself.
+    pub(crate) breakpoints: Breakpoints,
+    /// Breakpoints that this exit's instruction met.
+    pub(crate) met: u8,
+    /// This exit's instruction did something, finished or not.
+    pub(crate) iterated: bool,
+    /// What mmu-server said of this exit's address.
+    pub(crate) hole: Option<Hole>,
+    pub(crate) devices: DeviceTlb,
     deadline: Deadline,
-    /// When the tick came whose interrupt the guest has not ended yet.
-    tick: Option<u64>,
-    halted: Option<Status>,
+    tick: Tick,
+    pub(crate) halted: Option<Status>,
 }
 
 impl Vcpu {
-    /// The virtual CPU for a machine that starts at `entry`, and the registers to give it. The TSC has `tsc_mhz` counts
-    /// a microsecond; the guest's starts at 0.
-    pub fn new(entry: &Entry, tsc_mhz: u32, platform: &impl Platform) -> (Self, Registers) {
+    /// The virtual CPU for a machine with `memory` bytes of RAM that starts at `entry`, and the registers to give it. The
+    /// TSC has `tsc_mhz` counts a microsecond; the guest's starts at 0.
+    pub fn new(
+        entry: &Entry,
+        tsc_mhz: u32,
+        memory: u64,
+        platform: &impl Platform,
+    ) -> (Self, Registers) {
         let mut start = match *entry {
             Entry::Linux64 {
                 rip,
@@ -83,17 +106,31 @@ impl Vcpu {
         let host = |leaf, subleaf| platform.cpuid(leaf, subleaf);
         let vcpu = Self {
             control: start.control,
+            paging: Paging::Shadow,
             limits: cpuid::limits(&host),
             msrs,
-            board: Board::new(tsc_mhz, now),
+            board: Board::new(tsc_mhz, memory, now),
             markers: Markers::new(),
             repeats: 0,
-            window: false,
+            stale: 0,
+            window: Window::Closed,
+            nmi: Nmi::Open,
+            dr6_before_step: 0,
+            breakpoints: Breakpoints::default(),
+            met: 0,
+            iterated: false,
+            hole: None,
+            devices: DeviceTlb::default(),
             deadline: Deadline::new(tsc_mhz),
-            tick: None,
+            tick: Tick::default(),
             halted: None,
         };
         (vcpu, start.registers)
+    }
+
+    /// Says who translates the guest's addresses, before it runs.
+    pub const fn set_paging(&mut self, paging: Paging) {
+        self.paging = paging;
     }
 
     /// The guest's control registers.
@@ -117,47 +154,41 @@ impl Vcpu {
         resume: &mut Resume,
     ) -> Verdict {
         resume.reset(status);
+        self.refresh(platform);
+        (self.met, self.iterated, self.hole) = (0, false, None);
+        let Some(status) = self.follow_iret(platform, exit, status, resume) else {
+            self.offer(platform, status, resume);
+            return Verdict::Resume;
+        };
         let flow = match self.dispatch(platform, exit, status, resume) {
             Ok(flow) => {
-                self.step(platform, status, resume);
+                self.end_instruction(platform, status, resume);
                 flow
             }
-            Err(trap) => match self.raise(trap, first_event(exit), resume) {
+            Err(trap) => match self.raise(platform, trap, first_event(exit), resume) {
                 Ok(()) => Flow::Go,
                 Err(stopped) => return Verdict::Stop(stopped),
             },
         };
+        if let Some(ending) = self.board.ending() {
+            return Verdict::Stop(ended(ending));
+        }
         // Otherwise time is looked at when the deadline's signal comes: a page fault costs no more than its one call.
         let written = self.board.take_timer_written();
         if self.end_tick(platform) || written {
             self.arm(platform);
         }
-        match flow {
-            Flow::Go => self.offer_interrupt(status, resume),
-            Flow::Halt => {
-                self.halted = Some(status);
-                if !self.wake(resume) {
-                    return Verdict::Halt;
-                }
+        // A debug trap behind HLT ends it at once.
+        if flow == Flow::Halt && !resume.injects() {
+            self.halted = Some(status);
+            self.tick.idle();
+            if !self.wake(platform, resume) {
+                return Verdict::Halt;
             }
+        } else {
+            self.offer(platform, status, resume);
         }
         Verdict::Resume
-    }
-
-    /// The debug trap after an instruction that was carried out here while the guest steps (APM vol. 2, 13.1.4): the
-    /// processor, which saw none, raises none.
-    fn step(&self, platform: &mut impl Platform, status: Status, resume: &mut Resume) {
-        if !status.single_step || !resume.skips() || resume.injects() {
-            return;
-        }
-        let mask = Mask::default().with(Register::Dr6);
-        let dr6 = if resume.registers().has(Register::Dr6) {
-            resume.registers().get(Register::Dr6)
-        } else {
-            platform.read_registers(mask).get(Register::Dr6)
-        };
-        resume.set(Register::Dr6, debug::stepped(dr6));
-        resume.inject(Event::exception(vector::DB, 0, self.codes()));
     }
 
     /// Takes a signal of the device server: `badge` says what happened ([`protocol::device::signal`]). Whether the guest
@@ -169,45 +200,27 @@ impl Vcpu {
         }
         let now = platform.now();
         self.board.advance(now);
-        if badge & signal::DEADLINE != 0 && self.board.pending() {
-            self.tick.get_or_insert(now);
+        if badge & signal::DEADLINE != 0 && self.board.waits() {
+            self.tick.begin(now);
         }
         self.arm(platform);
     }
 
     /// The guest ended an interrupt: what the tick took, it now gets for itself.
     fn end_tick(&mut self, platform: &impl Platform) -> bool {
-        if !self.board.take_interrupt_ended() {
+        let (ended, counting) = (
+            self.board.take_interrupt_ended(),
+            self.board.take_count_written(),
+        );
+        if !ended && !counting {
             return false;
         }
-        let Some(start) = self.tick.take() else {
-            return false;
-        };
         let now = platform.now();
-        self.deadline
-            .hold(now.saturating_add(now.saturating_sub(start)));
-        true
-    }
-
-    /// Whether the halted guest wakes because an interrupt waits for it; `resume`, as its exit left it, then has the
-    /// reply.
-    pub fn wake(&mut self, resume: &mut Resume) -> bool {
-        if !self.board.pending() {
-            return false;
-        }
-        let Some(status) = self.halted.take() else {
+        let Some(took) = self.tick.end(now, counting) else {
             return false;
         };
-        self.offer_interrupt(status, resume);
+        self.deadline.hold(now, took);
         true
-    }
-
-    /// After a signal to a guest that runs: makes it exit when an interrupt waits for it.
-    pub fn interrupt_running(&mut self, platform: &mut impl Platform) {
-        if self.board.pending() && !self.window {
-            platform.request_window();
-            self.window = true;
-        }
     }
 
     /// How far the guest's RIP counts.
@@ -228,33 +241,21 @@ impl Vcpu {
         }
     }
 
-    fn offer_interrupt(&mut self, status: Status, resume: &mut Resume) {
-        let pending = Pending {
-            nmi: false,
-            interrupt: self.board.pending(),
-        };
-        let decision = injection::decide(status, resume, pending);
-        match decision {
-            Decision::Nothing | Decision::Window => {}
-            Decision::Nmi => resume.inject(Event::nmi()),
-            Decision::Interrupt => {
-                let vector = self.board.acknowledge();
-                resume.inject(Event::interrupt(vector));
-            }
-        }
-        // A window nobody needs any longer would cost an exit.
-        let window = decision == Decision::Window || self.board.pending();
-        if window != self.window {
-            resume.set_window(window);
-            self.window = window;
-        }
-    }
-
     /// Turns a trap into an event for the guest, by the rules for nested exceptions.
-    fn raise(&self, trap: Trap, first: Option<Event>, resume: &mut Resume) -> Result<(), Stopped> {
+    fn raise(
+        &self,
+        platform: &mut impl Platform,
+        trap: Trap,
+        first: Option<Event>,
+        resume: &mut Resume,
+    ) -> Result<(), Stopped> {
         let (vector, code, address) = match trap {
             Trap::Exception { vector, code } => (vector, code, None),
             Trap::PageFault { code, address } => (vector::PF, code, Some(address)),
+            Trap::Debug(conditions) => {
+                self.debug_trap(platform, conditions, resume);
+                return Ok(());
+            }
             Trap::Stop(stopped) => return Err(stopped),
         };
         let codes = self.codes();
@@ -265,6 +266,7 @@ impl Vcpu {
                 what: "triple fault",
             }),
             Merged::Deliver(event) => {
+                self.resume_after_fault(platform, event, resume);
                 match address {
                     Some(address) => resume.inject_page_fault(event, address),
                     None => resume.inject(event),
@@ -284,10 +286,24 @@ impl Vcpu {
     }
 }
 
+const fn ended(ending: Ending) -> Stopped {
+    let (reason, what) = match ending {
+        Ending::Off => (Stop::Halted, "switched off"),
+        Ending::Reset => (Stop::Reset, "reset"),
+    };
+    Stopped {
+        reason,
+        value: 0,
+        what,
+    }
+}
+
 /// The event that was being delivered when the exit happened.
 const fn first_event(exit: &Exit) -> Option<Event> {
     match *exit {
-        Exit::Paging { event, .. } | Exit::Exception { event, .. } => Event::from_word(event),
+        Exit::Paging { event, .. }
+        | Exit::NestedPaging { event, .. }
+        | Exit::Exception { event, .. } => Event::from_word(event),
         _ => None,
     }
 }

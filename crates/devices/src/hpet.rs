@@ -127,18 +127,22 @@ impl Hpet {
         self.configuration & LEGACY != 0
     }
 
-    /// The tick, after `now`, at which a timer interrupts next, if nothing is written until then.
+    /// The tick at which a timer interrupts next, if nothing is written until then: after `now`, or `now` for a match that
+    /// has come and that nobody has asked for yet.
     #[must_use]
     pub fn next_event(&self, now: u64) -> Option<u64> {
         if !self.runs() {
             return None;
         }
-        let counter = self.counter(now);
+        if self.timers.iter().any(Comparator::has_pulse) {
+            return Some(now);
+        }
+        // From the moment up to which the timers have seen the counter: what lies between would count as a turn away.
         self.timers
             .iter()
-            .filter_map(|timer| timer.ahead(counter))
+            .filter_map(|timer| timer.ahead(self.counter))
             .min()
-            .map(|ahead| now.saturating_add(ahead))
+            .map(|ahead| self.since.saturating_add(ahead).max(now))
     }
 
     const fn runs(&self) -> bool {

@@ -1,7 +1,8 @@
 //! What CPUID tells the guest: a table of what is passed on from the host, everything else denied.
 //!
-//! A feature is shown when the host has it *and* Umbra carries it for a guest. Not carried, and so hidden: SVM, the local
-//! APIC in every form, MTRRs and machine checks, PCID and 57-bit addresses, XSAVE and all that needs it, MONITOR,
+//! A feature is shown when the host has it *and* Umbra carries it for a guest. The local APIC is Umbra's own and is shown
+//! while it is switched on, whatever the host has. Not carried, and so hidden: SVM, the x2APIC and the TSC-deadline timer,
+//! MTRRs and machine checks, PCID and 57-bit addresses, XSAVE and all that needs it, MONITOR,
 //! RDTSCP and RDPID (TSC_AUX is not switched), FFXSR, hyper-threading. Leaves: APM vol. 3, appendix E.
 
 use crate::control::Limits;
@@ -60,8 +61,12 @@ const HYPERVISOR_PRESENT: u32 = bits(&[31]);
 const LEAF1_EDX: u32 = bits(&[
     0, 1, 2, 3, 4, 5, 6, 8, 11, 13, 15, 16, 17, 19, 23, 24, 25, 26,
 ]);
-/// Leaf 1 EBX: CLFLUSH line size. Not the APIC number (0) nor the count of logical processors.
+/// Leaf 1 EBX: CLFLUSH line size. The local APIC's number (bits 31..24) is 0.
 const LEAF1_EBX: u32 = 0xff00;
+/// Leaf 1 EBX: one logical processor.
+const ONE_PROCESSOR: u32 = 1 << 16;
+/// Leaf 1 EDX and 8000_0001 EDX: the local APIC.
+const APIC: u32 = bits(&[9]);
 /// Leaf 7 EBX: FSGSBASE, BMI1, SMEP, BMI2, ERMS, RDSEED, ADX, SMAP, CLFLUSHOPT, CLWB, SHA.
 const LEAF7_EBX: u32 = bits(&[0, 3, 7, 8, 9, 18, 19, 20, 23, 24, 29]);
 /// Leaf 7 ECX: UMIP.
@@ -77,9 +82,17 @@ const REPEATED_EDX: u32 = LEAF1_EDX & 0x0183_f3ff;
 /// Leaf 8000_0007 EDX: the TSC's rate does not change.
 const INVARIANT_TSC: u32 = bits(&[8]);
 
-/// Answers CPUID.
+/// Answers CPUID to a guest whose local APIC is switched on (`apic`) or not (APM vol. 2, 16.3.1).
 #[must_use]
-pub fn answer(leaf: u32, subleaf: u32, host: &impl Host) -> Leaf {
+pub fn answer(leaf: u32, subleaf: u32, apic: bool, host: &impl Host) -> Leaf {
+    let mut answer = table(leaf, subleaf, host);
+    if apic && matches!(leaf, 1 | 0x8000_0001) && answer != Leaf::default() {
+        answer.edx |= APIC;
+    }
+    answer
+}
+
+fn table(leaf: u32, subleaf: u32, host: &impl Host) -> Leaf {
     match leaf {
         0..=MAX_BASIC => basic(leaf, subleaf, host),
         HYPERVISOR => hypervisor(),
@@ -99,7 +112,7 @@ fn basic(leaf: u32, subleaf: u32, host: &impl Host) -> Leaf {
         },
         (1, _) => Leaf {
             eax: given.eax,
-            ebx: given.ebx & LEAF1_EBX,
+            ebx: given.ebx & LEAF1_EBX | ONE_PROCESSOR,
             ecx: given.ecx & LEAF1_ECX | HYPERVISOR_PRESENT,
             edx: given.edx & LEAF1_EDX,
         },
@@ -181,8 +194,8 @@ const CR4_ALWAYS: u64 = cr4::VME
 /// The control-register bits that follow from the CPUID shown.
 #[must_use]
 pub fn limits(host: &impl Host) -> Limits {
-    let seven = answer(7, 0, host);
-    let extended = answer(0x8000_0001, 0, host);
+    let seven = table(7, 0, host);
+    let extended = table(0x8000_0001, 0, host);
     let on = |register: u32, bit: u32, value: u64| {
         if register >> bit & 1 != 0 { value } else { 0 }
     };
@@ -241,20 +254,20 @@ mod tests {
 
     #[test]
     fn what_is_not_carried_is_hidden_even_from_a_host_that_has_everything() {
-        let one = answer(1, 0, &generous);
+        let one = answer(1, 0, false, &generous);
         for hidden in [3, 5, 12, 17, 21, 24, 26, 27, 28, 29] {
             assert!(!bit(one.ecx, hidden), "leaf 1 ECX bit {hidden}");
         }
         for hidden in [7, 9, 12, 14, 28] {
             assert!(!bit(one.edx, hidden), "leaf 1 EDX bit {hidden}");
         }
-        assert_eq!(one.ebx >> 16, 0, "no APIC number, one processor");
-        let seven = answer(7, 0, &generous);
+        assert_eq!(one.ebx >> 16, 1, "APIC number 0, one processor");
+        let seven = answer(7, 0, false, &generous);
         for hidden in [5, 10, 16] {
             assert!(!bit(seven.ebx, hidden), "leaf 7 EBX bit {hidden}");
         }
         assert_eq!(seven.ecx, 1 << 2);
-        let extended = answer(0x8000_0001, 0, &generous);
+        let extended = answer(0x8000_0001, 0, false, &generous);
         for hidden in [2, 3, 4, 12, 22, 29] {
             assert!(!bit(extended.ecx, hidden), "8000_0001 ECX bit {hidden}");
         }
@@ -263,12 +276,28 @@ mod tests {
     }
 
     #[test]
+    fn the_local_apic_is_shown_while_it_is_switched_on() {
+        for (leaf, on) in [
+            (1, true),
+            (1, false),
+            (0x8000_0001, true),
+            (0x8000_0001, false),
+        ] {
+            let answer = answer(leaf, 0, on, &generous);
+            assert_eq!(bit(answer.edx, 9), on, "{leaf:#x}");
+        }
+        let absent = |_: u32, _: u32| Leaf::default();
+        assert_eq!(answer(0x8000_0001, 0, true, &absent), Leaf::default());
+        assert!(bit(answer(1, 0, true, &poor).edx, 9));
+    }
+
+    #[test]
     fn what_linux_needs_is_kept() {
-        let one = answer(1, 0, &generous);
+        let one = answer(1, 0, false, &generous);
         for kept in [0, 3, 4, 5, 6, 8, 13, 15, 16, 24, 25, 26] {
             assert!(bit(one.edx, kept), "leaf 1 EDX bit {kept}");
         }
-        let extended = answer(0x8000_0001, 0, &generous);
+        let extended = answer(0x8000_0001, 0, false, &generous);
         for kept in [11, 20, 26, 29] {
             assert!(bit(extended.edx, kept), "8000_0001 EDX bit {kept}");
         }
@@ -276,17 +305,17 @@ mod tests {
 
     #[test]
     fn nothing_is_shown_that_the_host_lacks() {
-        let one = answer(1, 0, &poor);
+        let one = answer(1, 0, false, &poor);
         assert_eq!((one.ecx, one.edx), (HYPERVISOR_PRESENT, 0));
-        assert_eq!(answer(7, 0, &poor), Leaf::default());
-        assert_eq!(answer(0x8000_0008, 0, &poor), Leaf::default());
+        assert_eq!(answer(7, 0, false, &poor), Leaf::default());
+        assert_eq!(answer(0x8000_0008, 0, false, &poor), Leaf::default());
         let limits = limits(&poor);
         assert_eq!((limits.cr4, limits.efer), (CR4_ALWAYS, 0));
     }
 
     #[test]
     fn the_hypervisor_leaf_names_umbra() {
-        let leaf = answer(HYPERVISOR, 0, &poor);
+        let leaf = answer(HYPERVISOR, 0, false, &poor);
         let mut name = [0; 12];
         for (chunk, word) in name.chunks_mut(4).zip([leaf.ebx, leaf.ecx, leaf.edx]) {
             chunk.copy_from_slice(&word.to_le_bytes());
@@ -297,7 +326,7 @@ mod tests {
 
     #[test]
     fn address_widths_are_forty_and_forty_eight_at_most() {
-        assert_eq!(answer(0x8000_0008, 0, &generous).eax, 48 << 8 | 40);
+        assert_eq!(answer(0x8000_0008, 0, false, &generous).eax, 48 << 8 | 40);
         assert_eq!(limits(&generous).physical_width, 40);
     }
 
@@ -314,8 +343,12 @@ mod tests {
     #[test]
     fn unknown_leaves_are_zero() {
         for leaf in [8, 0xd, 0x14, 0x4000_0001, 0x8000_000a, 0x8000_001f, !0] {
-            assert_eq!(answer(leaf, 0, &generous), Leaf::default(), "{leaf:#x}");
+            assert_eq!(
+                answer(leaf, 0, false, &generous),
+                Leaf::default(),
+                "{leaf:#x}"
+            );
         }
-        assert_eq!(answer(7, 1, &generous), Leaf::default());
+        assert_eq!(answer(7, 1, false, &generous), Leaf::default());
     }
 }

@@ -1,10 +1,10 @@
 //! What RDMSR and WRMSR do: a table, deny by default. An MSR that is not in it raises #GP(0), as on a processor that
 //! does not have it.
 //!
-//! The features behind most MSRs are hidden in CPUID (APIC, MTRRs, machine checks, SVM, performance counters), and a
-//! guest that looks first never asks. What stands here besides the architectural ones is what an unmodified Linux 6.1
-//! touches without looking on AMD processors of family 0Fh and later; the values are those of a processor on which the
-//! workaround in question is not needed. Numbers: APM vol. 2, appendix A, and the families' BKDGs.
+//! The features behind most MSRs are hidden in CPUID (MTRRs, machine checks, SVM, performance counters), and a guest that
+//! looks first never asks. APIC_BASE is the local APIC's. What stands here besides the architectural ones is what an
+//! unmodified Linux 6.1 touches without looking on AMD processors of family 0Fh and later; the values are those of a
+//! processor on which the workaround in question is not needed. Numbers: APM vol. 2, appendix A, and the families' BKDGs.
 
 use crate::control::{Change, Control, Limits};
 use exit_abi::Register;
@@ -19,6 +19,7 @@ const PAT_RESET: u64 = 0x0007_0406_0007_0406;
 pub struct Msrs {
     pat: u64,
     tsc_offset: u64,
+    misc_enable: u64,
 }
 
 /// What RDMSR gives.
@@ -53,6 +54,9 @@ mod quirk {
     pub const PATCH_LEVEL: u32 = 0x8b;
     /// Miscellaneous enables of Intel processors, read by Linux before its exception handlers stand.
     pub const MISC_ENABLE: u32 = 0x1a0;
+    /// Machine-check capabilities and status: kernels that do not look at CPUID ask how many banks there are.
+    pub const MCG_CAP: u32 = 0x179;
+    pub const MCG_STATUS: u32 = 0x17a;
     /// System configuration.
     pub const SYSCFG: u32 = 0xc001_0010;
     /// Hardware configuration.
@@ -68,6 +72,11 @@ mod quirk {
 
     /// HWCR bits a guest may write without effect: the cache-flush filter, the TLB cache and IGNNE emulation.
     pub const HWCR_IGNORED: u64 = 1 << 3 | 1 << 6 | 1 << 8;
+    /// MISC_ENABLE after reset: fast strings.
+    pub const MISC_ENABLE_RESET: u64 = 1;
+    /// MISC_ENABLE bits that can be written; they are kept and mean nothing.
+    pub const MISC_ENABLE_WRITABLE: u64 =
+        1 | 1 << 3 | 1 << 11 | 1 << 12 | 1 << 16 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 34;
 }
 
 impl Default for Msrs {
@@ -75,6 +84,7 @@ impl Default for Msrs {
         Self {
             pat: PAT_RESET,
             tsc_offset: 0,
+            misc_enable: quirk::MISC_ENABLE_RESET,
         }
     }
 }
@@ -105,9 +115,11 @@ impl Msrs {
             msr::TSC => Read::Value(host_tsc.wrapping_add(self.tsc_offset)),
             msr::EFER => Read::Value(control.efer),
             msr::PAT => Read::Value(self.pat),
+            quirk::MISC_ENABLE => Read::Value(self.misc_enable),
             quirk::DEBUGCTL
             | quirk::PATCH_LEVEL
-            | quirk::MISC_ENABLE
+            | quirk::MCG_CAP
+            | quirk::MCG_STATUS
             | quirk::SYSCFG
             | quirk::HWCR
             | quirk::INT_PENDING
@@ -152,9 +164,14 @@ impl Msrs {
                 self.pat = value;
                 true
             }
+            quirk::MISC_ENABLE if value & !quirk::MISC_ENABLE_WRITABLE == 0 => {
+                self.misc_enable = value;
+                true
+            }
             quirk::HWCR => value & !quirk::HWCR_IGNORED == 0,
-            quirk::PATCH_LEVEL | quirk::MISC_ENABLE => true,
+            quirk::PATCH_LEVEL => true,
             quirk::DEBUGCTL
+            | quirk::MCG_STATUS
             | quirk::SYSCFG
             | quirk::INT_PENDING
             | quirk::LS_CFG
@@ -232,7 +249,8 @@ mod tests {
             msr::MTRRCAP,
             msr::VM_CR,
             msr::VM_HSAVE_PA,
-            0x179,
+            0x400,
+            0x802,
             0xc000_0103,
             0xc000_0104,
             0x4b56_4d00,
@@ -297,13 +315,26 @@ mod tests {
 
     #[test]
     fn processor_workarounds_find_nothing_to_work_around() {
-        for number in [0x8b, 0x1a0, 0xc001_0015, 0xc001_0055, 0xc001_1029] {
+        for number in [0x8b, 0x179, 0x17a, 0xc001_0015, 0xc001_0055, 0xc001_1029] {
             let read = Msrs::default().read(number, &Control::default(), 0);
             assert_eq!(read, Read::Value(0), "{number:#x}");
         }
         assert_eq!(write(0xc001_0015, 1 << 6), Write::Done);
         assert_eq!(write(0xc001_0015, 1), Write::GeneralProtection);
         assert_eq!(write(0xc001_1029, 2), Write::GeneralProtection);
+    }
+
+    #[test]
+    fn miscellaneous_enables_are_kept_and_reserved_ones_refused() {
+        let mut msrs = Msrs::default();
+        let control = Control::default();
+        assert_eq!(msrs.read(0x1a0, &control, 0), Read::Value(1));
+        let value = 0x4_00c5_0809;
+        assert_eq!(msrs.write(0x1a0, value, &control, &LIMITS, 0), Write::Done);
+        assert_eq!(msrs.read(0x1a0, &control, 0), Read::Value(value));
+        for reserved in [1 << 1, 1 << 24, 1 << 35] {
+            assert_eq!(write(0x1a0, reserved), Write::GeneralProtection);
+        }
     }
 
     proptest::proptest! {

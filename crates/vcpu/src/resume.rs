@@ -14,6 +14,30 @@ pub enum Width {
     Long,
 }
 
+/// When the guest is to exit so that an interrupt can be taken.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Window {
+    /// Not for that.
+    #[default]
+    Closed,
+    /// As soon as interrupts are enabled.
+    Open,
+    /// As soon as they are enabled and CR8 is below this class (1 to 15).
+    Above(u8),
+}
+
+impl Window {
+    /// The value of [`Register::Window`].
+    #[must_use]
+    pub const fn word(self) -> u64 {
+        match self {
+            Self::Closed => 0,
+            Self::Open => 1,
+            Self::Above(class) => 1 | (class as u64 & 15) << 4,
+        }
+    }
+}
+
 /// What a reply sets. Built step by step while an exit is handled; empty means "go on unchanged".
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Resume {
@@ -87,9 +111,9 @@ impl Resume {
         self.inject(event);
     }
 
-    /// Asks for an exit as soon as an interrupt can be taken, or takes the wish back.
-    pub const fn set_window(&mut self, wanted: bool) {
-        self.registers.set(Register::Window, wanted as u64);
+    /// Says when the guest is to exit for an interrupt.
+    pub const fn set_window(&mut self, window: Window) {
+        self.registers.set(Register::Window, window.word());
     }
 
     /// Whether an event is to be injected already.
@@ -144,6 +168,12 @@ mod tests {
         resume.skip(0xffff_ffff, 1, Width::Legacy);
         assert_eq!(resume.registers().mask().0, Register::Rip.bit());
         assert_eq!(resume.registers().get(Register::Rip), 0);
+    }
+
+    #[test]
+    fn a_window_says_whether_and_for_which_class() {
+        let words = [Window::Closed, Window::Open, Window::Above(0xe)].map(Window::word);
+        assert_eq!(words, [0, 1, 0xe1]);
     }
 
     #[test]

@@ -66,7 +66,7 @@ fn sleep(vcpu: &mut Vcpu, servers: &mut Servers, resume: &mut Resume) {
     loop {
         let (_, badge) = NOTIFICATION.wait();
         vcpu.signal(servers, badge);
-        if vcpu.wake(resume) {
+        if vcpu.wake(servers, resume) {
             return;
         }
     }

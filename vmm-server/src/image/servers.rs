@@ -149,8 +149,12 @@ impl Platform for Servers {
             .map_err(|_| Refused)
     }
 
-    fn request_window(&mut self) {
-        if let Err(error) = VCPU.request_window() {
+    fn request_window(&mut self, class: u8) {
+        let result = match class {
+            0 => VCPU.request_window(),
+            class => VCPU.request_window_for(class),
+        };
+        if let Err(error) = result {
             log::error!("the kernel refuses an interrupt window: {error:?}");
         }
     }

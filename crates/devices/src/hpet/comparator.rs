@@ -65,6 +65,11 @@ impl Comparator {
         core::mem::replace(&mut self.pulse, false)
     }
 
+    /// Whether there is such a match.
+    pub(super) const fn has_pulse(&self) -> bool {
+        self.pulse
+    }
+
     /// Level of the interrupt output.
     pub(super) const fn interrupt(&self) -> bool {
         self.status && self.has(bits::ENABLE)

@@ -291,3 +291,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_match_that_nobody_has_taken_yet_is_the_next_event() {
+    let mut hpet = on();
+    hpet.write(
+        timer(0),
+        8,
+        ONCE | PERIODIC | SET_VALUE | NARROW | route(20),
+        0,
+    );
+    hpet.write(comparator(0), 8, 1000, 0);
+    hpet.write(comparator(0), 8, 300, 0);
+    assert_eq!(hpet.next_event(1250), Some(1250));
+    // Reading the counter lets the timers see it, and takes nothing.
+    assert_eq!(hpet.read(COUNTER, 8, 1260), 1260);
+    assert_eq!(hpet.next_event(1270), Some(1270));
+    assert_eq!(pulses(&mut hpet, 1280), 1 << 20);
+    assert_eq!(hpet.next_event(1280), Some(1300));
+}
