@@ -4,9 +4,9 @@ use guest_rt::cpu::{cr, msr, physical_bits};
 use guest_rt::tables::{A, D, G, LARGE, NX, P, PAGE, PS, U, W, frame, load, slot, store};
 use guest_rt::user::{BACK, RET};
 
-use crate::script::Expect::{self, DoneOrFault, Either, Fault, Reserved, Value};
-use crate::script::{Op, Script};
-use crate::space::{ALL, Space, fill, filled, put_code};
+use guest_script::script::Expect::{self, DoneOrFault, Either, Fault, Reserved, Value};
+use guest_script::script::{Op, Script};
+use guest_script::space::{ALL, Space, fill, filled, put_code};
 
 /// Page-fault error code: the access was a write (APM vol. 2, 8.4.2).
 const WRITE: u64 = 2;

@@ -9,15 +9,7 @@
 #[cfg(target_os = "none")]
 mod both;
 #[cfg(target_os = "none")]
-mod legacy;
-#[cfg(target_os = "none")]
-mod long;
-#[cfg(target_os = "none")]
-mod script;
-#[cfg(target_os = "none")]
 mod single;
-#[cfg(target_os = "none")]
-mod space;
 #[cfg(target_os = "none")]
 mod two_level;
 #[cfg(target_os = "none")]
@@ -27,17 +19,16 @@ mod walk;
 mod guest {
     #![allow(unsafe_code)] // `entry!` gives `main` its symbol
 
-    use guest_rt::multiboot::command_line;
-    use guest_rt::{exit, println};
+    use guest_rt::multiboot::has_word;
 
-    use crate::script::{Report, Script};
-    use crate::space::{Mode, Space};
     use crate::{both, single, walk};
+    use guest_script::script::{Report, Script};
+    use guest_script::space::{Mode, Space};
 
     guest_rt::entry!(main);
 
     fn main() {
-        let mut report = Report::default();
+        let mut report = Report::new("paging");
         let mut script = Script::new();
         for mode in [Mode::Long, Mode::Pae] {
             let mut space = Space::new(mode);
@@ -50,9 +41,7 @@ mod guest {
                 script.run(&space, name, &mut report);
             }
         }
-        let two_level = command_line()
-            .split_ascii_whitespace()
-            .any(|word| word == "two-level");
+        let two_level = has_word("two-level");
         for mode in [Mode::TwoLevel, Mode::Flat]
             .into_iter()
             .skip(usize::from(!two_level))
@@ -63,15 +52,7 @@ mod guest {
                 script.run(&space, name, &mut report);
             }
         }
-        if report.wrong == 0 {
-            println!("paging: all {} checks passed", report.checks);
-            exit::exit(exit::SUCCESS);
-        }
-        println!(
-            "paging: {} of {} checks failed",
-            report.wrong, report.checks
-        );
-        exit::exit(exit::MISMATCH);
+        report.finish();
     }
 }
 

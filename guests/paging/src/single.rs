@@ -1,13 +1,13 @@
 //! What belongs to one mode alone.
 
-use guest_rt::cpu::{cpuid, cr, is_bare_tcg};
+use guest_rt::cpu::{cpuid, cr, is_walked_by_tcg};
 use guest_rt::tables::{A, D, LARGE, NX, P, PS, U, W, boot_directory, frame, load, slot, store};
 
 use crate::both::Group;
-use crate::script::Expect::{Done, Either, Fault, Protection, Reserved, Value};
-use crate::script::{Op, Script};
-use crate::space::{ALL, Mode, Space, filled};
 use crate::two_level;
+use guest_script::script::Expect::{Done, Either, Fault, Protection, Reserved, Value};
+use guest_script::script::{Op, Script};
+use guest_script::space::{ALL, Mode, Space, filled};
 
 /// The groups of `mode`.
 pub fn of(mode: Mode) -> &'static [(&'static str, Group)] {
@@ -89,7 +89,7 @@ fn upper_levels(space: &mut Space, s: &mut Script) {
     const GIB_PAGES: u32 = 1 << 26;
     if cpuid(0x8000_0001, 0).edx & GIB_PAGES != 0 {
         s.reads("a GiB page", at & !0x3fff_ffff | a, 0x4a);
-    } else if !is_bare_tcg() {
+    } else if !is_walked_by_tcg() {
         s.check(
             "PS in the pointer is reserved without GiB pages",
             Op::Read8,
@@ -195,7 +195,7 @@ fn directory_pointers(space: &mut Space, s: &mut Script) {
     s.reload_cr3();
     s.reads("second directory", r.page(1), 0x6b);
     // QEMU's own CPU sets A there as in any other entry; hardware has no such bit in a directory pointer.
-    let accessed = if is_bare_tcg() { A } else { 0 };
+    let accessed = if is_walked_by_tcg() { A } else { 0 };
     s.check(
         "no A in the pointer",
         Op::Load,

@@ -5,9 +5,9 @@ use guest_rt::tables::{A, D, P, PAGE, PS, U, W, frame};
 use guest_rt::user::{BACK, RET};
 
 use crate::both::Group;
-use crate::script::Expect::{Done, Fault, Value};
-use crate::script::{Op, Script};
-use crate::space::{ALL, Space, WINDOW_32, fill, filled, put_code};
+use guest_script::script::Expect::{Done, Fault};
+use guest_script::script::{Op, Script};
+use guest_script::space::{ALL, Space, WINDOW_32, fill, filled, put_code};
 
 /// The groups, in order.
 pub const GROUPS: &[(&str, Group)] = &[
@@ -31,16 +31,6 @@ const fn entry(table: u64, index: u64) -> u64 {
 const fn region(space: &Space, index: u64) -> (u64, u64) {
     let base = WINDOW_32 + LARGE * (1 + index);
     (base, entry(space.cr3, base >> 22))
-}
-
-impl Script {
-    fn put(&mut self, at: u64, value: u64) {
-        self.step(Op::Write32, at, value);
-    }
-
-    fn holds(&mut self, label: &'static str, at: u64, value: u64) {
-        self.check(label, Op::Read32, at, 0, Value(value));
-    }
 }
 
 fn small_pages(space: &mut Space, s: &mut Script) {

@@ -3,13 +3,14 @@
 //!
 //! Always: the same seeds give the same scripts, on every machine.
 
+use guest_rt::dice::Dice;
 use guest_rt::tables::{A, D, NX, P, U, W, frame};
 use guest_rt::user::{BACK, RET};
 
 use crate::both::Group;
-use crate::script::Expect::{Done, Fault, Value};
-use crate::script::{Op, Script};
-use crate::space::{Region, Space, fill, put_code};
+use guest_script::script::Expect::{Done, Fault, Value};
+use guest_script::script::{Op, Script};
+use guest_script::space::{Region, Space, fill, put_code};
 
 /// Four walks with seeds of their own.
 pub const GROUPS: &[(&str, Group)] = &[
@@ -25,27 +26,6 @@ const FRAMES: usize = 3;
 const STEPS: usize = 500;
 /// The byte in a frame that the walk reads and writes.
 const SPOT: u64 = 0x900;
-
-/// Pseudo-random numbers: xorshift64*, whose high bits are good enough to choose by.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.roll() % bound as u64) as usize
-    }
-
-    /// Each bit of `bits` with even chance.
-    fn some_of(&mut self, bits: u64) -> u64 {
-        bits & (self.roll() | self.roll() << 32)
-    }
-}
 
 struct Model {
     region: Region,
@@ -68,7 +48,7 @@ fn walk(space: &mut Space, s: &mut Script, seed: u64) {
         contents: [0, 1, 2],
         entries: [(0, 0); PAGES],
     };
-    let mut dice = Dice(0x9e37_79b9_7f4a_7c15 ^ seed);
+    let mut dice = Dice::new(seed);
     let mut steps = 0;
     while steps + 4 < STEPS {
         steps += if dice.below(3) == 0 {

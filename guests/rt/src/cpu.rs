@@ -30,6 +30,14 @@ pub mod cr {
     pub const PAE: u64 = 1 << 5;
     /// CR4: page-global enable.
     pub const PGE: u64 = 1 << 7;
+    /// CR4: linear addresses of 57 bits.
+    pub const LA57: u64 = 1 << 12;
+    /// CR4: process-context identifiers.
+    pub const PCIDE: u64 = 1 << 17;
+    /// CR4: no supervisor fetch from user pages.
+    pub const SMEP: u64 = 1 << 20;
+    /// CR4: no supervisor access to user pages.
+    pub const SMAP: u64 = 1 << 21;
     /// CR4: FXSAVE and SSE.
     pub const OSFXSR: u64 = 1 << 9;
     /// CR4: unmasked SIMD exceptions.
@@ -149,6 +157,12 @@ pub fn physical_bits() -> u32 {
     } else {
         36
     }
+}
+
+/// Whether page tables are walked by QEMU's software CPU itself: on the bare machine, or when whoever started a guest under
+/// nested paging says so by the word `tcg-walks`. Only hardware's answers count everywhere else.
+pub fn is_walked_by_tcg() -> bool {
+    is_bare_tcg() || crate::multiboot::has_word("tcg-walks")
 }
 
 /// Whether this is QEMU's software CPU itself, with no hypervisor of its own in between. It departs from hardware in

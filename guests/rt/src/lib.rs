@@ -13,6 +13,7 @@
 mod boot;
 pub mod console;
 pub mod cpu;
+pub mod dice;
 pub mod exit;
 pub mod gdt;
 pub mod legacy;

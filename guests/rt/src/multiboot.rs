@@ -46,3 +46,32 @@ pub fn command_line() -> &'static str {
     };
     core::str::from_utf8(bytes).unwrap_or("")
 }
+
+/// Bytes of memory from 1 MiB up to the first hole, as the loader tells; 0 if it does not.
+pub fn upper_memory() -> u64 {
+    const HAS_MEMORY: u32 = 1;
+    const UPPER: usize = 8;
+    if boot_magic.load(Ordering::Relaxed) != LOADER_MAGIC {
+        return 0;
+    }
+    let information = boot_information.load(Ordering::Relaxed) as usize as *const u8;
+    // SAFETY: as in `command_line`.
+    let (flags, kib) = unsafe {
+        (
+            information.cast::<u32>().read_unaligned(),
+            information.add(UPPER).cast::<u32>().read_unaligned(),
+        )
+    };
+    if flags & HAS_MEMORY == 0 {
+        0
+    } else {
+        u64::from(kib) << 10
+    }
+}
+
+/// Whether `word` stands on the command line.
+pub fn has_word(word: &str) -> bool {
+    command_line()
+        .split_ascii_whitespace()
+        .any(|other| other == word)
+}

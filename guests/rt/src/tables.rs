@@ -28,7 +28,7 @@ pub const PAGE: u64 = 4096;
 pub const LARGE: u64 = 2 << 20;
 
 /// Frames in the pool.
-const FRAMES: usize = 192;
+const FRAMES: usize = 512;
 
 #[repr(C, align(4096))]
 struct Pool(UnsafeCell<[[u64; 512]; FRAMES]>);
@@ -83,3 +83,26 @@ pub fn boot_directory() -> u64 {
 struct UnsafePage(UnsafeCell<[u64; 512]>);
 // SAFETY: no reference to its content is ever made.
 unsafe impl Sync for UnsafePage {}
+
+/// Maps one page of four-level paging: `entry` becomes the leaf of `address`, and tables that are missing above it are made,
+/// with all rights. The leaf's address.
+pub fn map(root: u64, address: u64, entry: u64) -> u64 {
+    let mut table = root;
+    for shift in [39, 30, 21] {
+        let at = slot(table, address >> shift & 511);
+        if load(at) & P == 0 {
+            store(at, frame() | P | W | U);
+        }
+        table = load(at) & 0x000f_ffff_ffff_f000;
+    }
+    let leaf = slot(table, address >> 12 & 511);
+    store(leaf, entry);
+    leaf
+}
+
+/// A new root with the first GiB mapped to itself.
+pub fn root() -> u64 {
+    let root = frame();
+    store(slot(root, 0), load(slot(boot_root(), 0)));
+    root
+}

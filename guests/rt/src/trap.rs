@@ -17,6 +17,8 @@ pub const DB: u8 = 1;
 pub const BP: u8 = 3;
 /// Invalid opcode.
 pub const UD: u8 = 6;
+/// Double fault.
+pub const DF: u8 = 8;
 /// General protection.
 pub const GP: u8 = 13;
 /// Page fault.
@@ -249,6 +251,29 @@ pub(crate) fn init() {
     load_idt(&TablePointer {
         limit: 256 * 16 - 1,
         base: table.as_ptr() as u64,
+    });
+}
+
+/// Makes a vector use an interrupt stack of the task state, or none (0).
+pub fn use_interrupt_stack(vector: u8, index: u32) {
+    // SAFETY: one CPU, interrupts off; the CPU reads the gate at a trap only.
+    unsafe {
+        let gate = addr_of_mut!(IDT).cast::<Gate>().add(usize::from(vector));
+        let word = addr_of_mut!((*gate).0[1]);
+        word.write_volatile(word.read_volatile() & !7 | index);
+    }
+}
+
+/// The address of the interrupt table.
+pub fn idt() -> u64 {
+    addr_of_mut!(IDT) as u64
+}
+
+/// Loads the table that `init` filled.
+pub fn restore_idt() {
+    load_idt(&TablePointer {
+        limit: 256 * 16 - 1,
+        base: idt(),
     });
 }
 

@@ -64,6 +64,12 @@ fn access(op: Op, address: u64, value: u64) -> u64 {
             Op::Write32 => {
                 asm!("mov dword ptr [{}], {:e}", in(reg) address, in(reg) value, options(nostack))
             }
+            Op::ReadAc => {
+                asm!("stac", "movzx {:e}, byte ptr [{}]", "clac", out(reg) result, in(reg) address, options(nostack))
+            }
+            Op::WriteAc => {
+                asm!("stac", "mov byte ptr [{}], {}", "clac", in(reg) address, in(reg_byte) value as u8, options(nostack))
+            }
             Op::Load => {
                 asm!("mov {}, qword ptr [{}]", out(reg) result, in(reg) address, options(nostack))
             }
@@ -77,6 +83,10 @@ fn access(op: Op, address: u64, value: u64) -> u64 {
             Op::Cr0 => cpu::set_cr0(changed(cpu::cr0())),
             Op::Cr4 => cpu::set_cr4(changed(cpu::cr4())),
             Op::Efer => cpu::wrmsr(msr::EFER, changed(cpu::rdmsr(msr::EFER))),
+            Op::GetCr0 => result = cpu::cr0(),
+            Op::GetCr3 => result = cpu::cr3(),
+            Op::GetCr4 => result = cpu::cr4(),
+            Op::GetEfer => result = cpu::rdmsr(msr::EFER) & 0xffff_ffff,
             Op::UserRead | Op::UserWrite | Op::UserExecute => {}
         }
     }

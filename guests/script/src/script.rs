@@ -5,10 +5,10 @@
 
 use core::fmt;
 
-use guest_rt::cpu::is_bare_tcg;
-use guest_rt::println;
+use guest_rt::cpu::is_walked_by_tcg;
 use guest_rt::tables::{self, P};
 use guest_rt::trap::{GP, PF};
+use guest_rt::{exit, println};
 
 use crate::space::{Mode, Space};
 use crate::{legacy, long};
@@ -49,6 +49,18 @@ pub enum Op {
     UserWrite,
     /// Jumps at privilege level 3 to an address where `int 0x80` stands.
     UserExecute,
+    /// Reads a byte with EFLAGS.AC set, which lifts SMAP. Only on a CPU that has it.
+    ReadAc,
+    /// Writes a byte with EFLAGS.AC set.
+    WriteAc,
+    /// Reads CR0.
+    GetCr0,
+    /// Reads CR3.
+    GetCr3,
+    /// Reads CR4.
+    GetCr4,
+    /// Reads the low half of EFER.
+    GetEfer,
 }
 
 /// One step.
@@ -143,7 +155,8 @@ impl Expect {
             Expect::Fault(error, address) => got.is_fault(error, address),
             Expect::DoneOrFault(error, address) => got.is_done() || got.is_fault(error, address),
             Expect::Reserved(error, address) => {
-                got.is_fault(error, address) || (is_bare_tcg() && got.is_fault(error & !P, address))
+                got.is_fault(error, address)
+                    || (is_walked_by_tcg() && got.is_fault(error & !P, address))
             }
             Expect::Protection => got.vector == u32::from(GP) && got.error == 0,
         }
@@ -169,12 +182,52 @@ impl fmt::Display for Expect {
 }
 
 /// What all scripts gave.
-#[derive(Default)]
 pub struct Report {
+    /// The guest's name, with which every line begins.
+    pub guest: &'static str,
+    /// Whether groups without a mistake are told of, too.
+    pub verbose: bool,
     /// Expectations looked at.
     pub checks: usize,
     /// Expectations not met.
     pub wrong: usize,
+}
+
+impl Report {
+    /// Nothing looked at yet.
+    pub const fn new(guest: &'static str) -> Self {
+        Self {
+            guest,
+            verbose: true,
+            checks: 0,
+            wrong: 0,
+        }
+    }
+
+    /// A fact that is no step's outcome.
+    pub fn holds(&mut self, what: &str, fact: bool) {
+        self.checks += 1;
+        if !fact {
+            self.wrong += 1;
+            println!("{}: {what}: WRONG", self.guest);
+        }
+    }
+
+    /// Prints the result and ends the guest.
+    pub fn finish(self) -> ! {
+        let Self {
+            guest,
+            checks,
+            wrong,
+            ..
+        } = self;
+        if wrong == 0 {
+            println!("{guest}: all {checks} checks passed");
+            exit::exit(exit::SUCCESS);
+        }
+        println!("{guest}: {wrong} of {checks} checks failed");
+        exit::exit(exit::MISMATCH);
+    }
 }
 
 /// Steps a script may have.
@@ -191,6 +244,7 @@ pub struct Script {
 
 impl Script {
     /// An empty script.
+    #[allow(clippy::new_without_default)] // too big to be made without a thought
     pub const fn new() -> Self {
         Self {
             length: 0,
@@ -203,6 +257,11 @@ impl Script {
             labels: [""; LONGEST],
             outcomes: [Outcome::done(0); LONGEST],
         }
+    }
+
+    /// Whether there is room for `steps` more.
+    pub const fn has_room(&self, steps: usize) -> bool {
+        self.length + steps <= LONGEST
     }
 
     fn push(&mut self, op: Op, address: u64, value: u64, label: &'static str, expect: Expect) {
@@ -256,6 +315,16 @@ impl Script {
         self.step(Op::Store, address, value);
     }
 
+    /// Writes a four-byte table entry.
+    pub fn put(&mut self, at: u64, value: u64) {
+        self.step(Op::Write32, at, value);
+    }
+
+    /// The four-byte table entry at `at` holds `value`.
+    pub fn holds(&mut self, label: &'static str, at: u64, value: u64) {
+        self.check(label, Op::Read32, at, 0, Expect::Value(value));
+    }
+
     /// Drops the translation of one address.
     pub fn invlpg(&mut self, address: u64) {
         self.step(Op::Invlpg, address, 0);
@@ -287,8 +356,8 @@ impl Script {
             if !expected.accepts(got) {
                 wrong += 1;
                 println!(
-                    "paging: {}: {group}: {}: expected {expected}, got {got}",
-                    space.mode, self.labels[i]
+                    "{}: {}: {group}: {}: expected {expected}, got {got}",
+                    report.guest, space.mode, self.labels[i]
                 );
             } else if matches!(expected, Expect::Reserved(..))
                 && u64::from(got.error) & tables::P == 0
@@ -299,16 +368,30 @@ impl Script {
         self.length = 0;
         report.checks += checks;
         report.wrong += wrong;
-        print_line(space.mode, group, checks, wrong, without_present);
+        if report.verbose || wrong != 0 {
+            print_line(
+                report.guest,
+                space.mode,
+                group,
+                checks,
+                [wrong, without_present],
+            );
+        }
     }
 }
 
-fn print_line(mode: Mode, group: &str, checks: usize, wrong: usize, without_present: usize) {
+fn print_line(
+    guest: &str,
+    mode: Mode,
+    group: &str,
+    checks: usize,
+    [wrong, without_present]: [usize; 2],
+) {
     match (wrong, without_present) {
-        (0, 0) => println!("paging: {mode}: {group}: {checks} checks"),
+        (0, 0) => println!("{guest}: {mode}: {group}: {checks} checks"),
         (0, n) => println!(
-            "paging: {mode}: {group}: {checks} checks ({n} reserved-bit faults without P, as TCG has them)"
+            "{guest}: {mode}: {group}: {checks} checks ({n} reserved-bit faults without P, as TCG has them)"
         ),
-        _ => println!("paging: {mode}: {group}: {checks} checks, {wrong} WRONG"),
+        _ => println!("{guest}: {mode}: {group}: {checks} checks, {wrong} WRONG"),
     }
 }

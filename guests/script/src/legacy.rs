@@ -33,7 +33,7 @@ struct Interpreter {
 }
 
 const _: () =
-    assert!(size_of::<Step>() == 24 && size_of::<Outcome>() == 24 && Op::UserExecute as u32 == 15);
+    assert!(size_of::<Step>() == 24 && size_of::<Outcome>() == 24 && Op::GetEfer as u32 == 21);
 const _: () = assert!(offset_of!(Step, address) == 8 && offset_of!(Step, value) == 16);
 const _: () = assert!(
     offset_of!(Outcome, error) == 4
@@ -54,6 +54,9 @@ interpreter_run:
 interpreter_next:
     mov ebx, dword ptr [interpreter_state]
     mov esp, dword ptr [ebx + 16]
+    // A trap leaves AC as it was.
+    push 2
+    popfd
     mov esi, dword ptr [ebx]
     cmp esi, dword ptr [ebx + 4]
     je interpreter_end
@@ -104,6 +107,16 @@ interpreter_op_store:
     mov dword ptr [edx + 4], ecx
     mov dword ptr [edx], eax
     jmp interpreter_wrote
+interpreter_op_read_ac:
+    stac
+    movzx eax, byte ptr [edx]
+    clac
+    jmp interpreter_read
+interpreter_op_write_ac:
+    stac
+    mov byte ptr [edx], al
+    clac
+    jmp interpreter_wrote
 interpreter_op_invlpg:
     invlpg [edx]
     jmp interpreter_wrote
@@ -136,6 +149,19 @@ interpreter_op_efer:
     mov ecx, 0xc0000080
     wrmsr
     jmp interpreter_wrote
+interpreter_op_get_cr0:
+    mov eax, cr0
+    jmp interpreter_read
+interpreter_op_get_cr3:
+    mov eax, cr3
+    jmp interpreter_read
+interpreter_op_get_cr4:
+    mov eax, cr4
+    jmp interpreter_read
+interpreter_op_get_efer:
+    mov ecx, 0xc0000080
+    rdmsr
+    jmp interpreter_read
 interpreter_op_execute:
     call edx
     jmp interpreter_wrote
@@ -193,6 +219,8 @@ interpreter_table:
     .long interpreter_op_load, interpreter_op_store, interpreter_op_invlpg, interpreter_op_reload
     .long interpreter_op_cr3, interpreter_op_cr0, interpreter_op_cr4, interpreter_op_efer
     .long interpreter_op_execute, interpreter_op_user_read, interpreter_op_user_write, interpreter_op_user_execute
+    .long interpreter_op_read_ac, interpreter_op_write_ac
+    .long interpreter_op_get_cr0, interpreter_op_get_cr3, interpreter_op_get_cr4, interpreter_op_get_efer
 interpreter_idt_pointer:
     .word 256 * 8 - 1
     .long interpreter_idt

@@ -1,0 +1,37 @@
+//! Every mode of the CPU, every switch between two of them, and what the switches refuse.
+//!
+//! Always: which mode comes next is dealt by a die with a fixed seed, after a round that has every pair once. What one mode
+//! writes the next one reads through its own tables, which change under way.
+#![cfg_attr(target_os = "none", no_std, no_main)]
+
+#[cfg(target_os = "none")]
+mod places;
+#[cfg(target_os = "none")]
+mod rules;
+#[cfg(target_os = "none")]
+mod switch;
+#[cfg(target_os = "none")]
+mod tour;
+
+#[cfg(target_os = "none")]
+mod guest {
+    #![allow(unsafe_code)] // `entry!` gives `main` its symbol
+
+    use guest_script::script::{Report, Script};
+
+    use crate::{rules, tour};
+
+    guest_rt::entry!(main);
+
+    fn main() {
+        let mut report = Report::new("modes");
+        tour::run(&mut report);
+        rules::run(&mut Script::new(), &mut report);
+        report.finish();
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+fn main() {
+    eprintln!("this program runs as a guest; build it with `cargo build` at the workspace's root");
+}
