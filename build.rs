@@ -4,10 +4,25 @@
 //! change how it compiles (flags, wrappers, compiler); the job server it does share.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 
+use sel4_prefix::Build;
+
 const TARGET: &str = "x86_64-unknown-none";
+
+/// mmu-server, and what it is called when the oracle is in it.
+const MMU_SERVER: &str = "mmu-server";
+const MMU_SERVER_ORACLE: &str = "mmu-server-oracle";
+
+/// The kernel, and what it is called with the call that halts the machine and without debug system calls.
+const KERNEL: &str = "kernel";
+const KERNEL_DEBUG: &str = "kernel-debug";
+const KERNEL_RELEASE: &str = "kernel-release";
+
+/// The folder that seL4's libraries and crates are built against, in the target folder.
+const PREFIX: &str = "sel4-prefix";
 
 /// The programs.
 const PROGRAMS: &[&str] = &[
@@ -19,7 +34,13 @@ const PROGRAMS: &[&str] = &[
     "guest-hello",
     "guest-paging",
     "guest-misbehave",
+    "guest-modes",
+    "guest-permissions",
+    "guest-killers",
+    "guest-platform",
     "attack-root",
+    "conformance",
+    "bench-root",
     "hostile-domains",
 ];
 
@@ -36,8 +57,15 @@ const SOURCES: &[&str] = &[
     "guests/hello",
     "guests/paging",
     "guests/misbehave",
+    "guests/modes",
+    "guests/permissions",
+    "guests/killers",
+    "guests/platform",
     "guests/rt",
+    "guests/script",
     "tests/attack-root",
+    "tests/conformance",
+    "tests/bench-root",
     "tests/hostile-domains",
     "crates/words",
     "crates/sel4-abi",
@@ -45,6 +73,8 @@ const SOURCES: &[&str] = &[
     "crates/protocol",
     "crates/insn",
     "crates/shadow",
+    "crates/naive-walk",
+    "crates/oracle",
     "crates/devices",
     "crates/vcpu",
     "crates/sel4",
@@ -74,9 +104,21 @@ fn main() {
     }
     require_target();
     let folder = PathBuf::from(variable("OUT_DIR")).join("image");
-    build(&folder);
     let programs = folder.join(TARGET).join("release");
+    build(&folder, &programs);
     println!("cargo::rustc-env=UMBRA_IMAGE_DIR={}", programs.display());
+    let prefix = target_folder().join(PREFIX);
+    if let Err(error) = sel4_prefix::write(&prefix, Build::Debug, &programs.join(KERNEL_DEBUG)) {
+        fail(&format!("{}: {error}", prefix.display()));
+    }
+    println!("cargo::rustc-env=UMBRA_SEL4_PREFIX={}", prefix.display());
+}
+
+/// Cargo's target folder, as far as the environment tells.
+fn target_folder() -> PathBuf {
+    println!("cargo::rerun-if-env-changed=CARGO_TARGET_DIR");
+    let folder = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    PathBuf::from(variable("CARGO_MANIFEST_DIR")).join(folder)
 }
 
 /// Without the target's `core` the inner build would fail with pages of messages.
@@ -92,12 +134,33 @@ fn require_target() {
     }
 }
 
-fn build(folder: &Path) {
+/// All programs; mmu-server twice and the kernel in three kinds. What is not the system's own is put aside first, since all
+/// of a kind come out under one name.
+fn build(folder: &Path, programs: &Path) {
+    cargo(
+        folder,
+        &["-p", MMU_SERVER, "--features", "mmu-server/oracle"],
+    );
+    put_aside(programs, MMU_SERVER, MMU_SERVER_ORACLE);
+    cargo(folder, &["-p", KERNEL, "--no-default-features"]);
+    put_aside(programs, KERNEL, KERNEL_RELEASE);
+    cargo(folder, &["-p", KERNEL, "--features", "kernel/halt"]);
+    put_aside(programs, KERNEL, KERNEL_DEBUG);
+    let all: Vec<&str> = PROGRAMS.iter().flat_map(|name| ["-p", name]).collect();
+    cargo(folder, &all);
+}
+
+fn put_aside(programs: &Path, program: &str, name: &str) {
+    let copy = programs.join(name);
+    if let Err(error) = fs::copy(programs.join(program), &copy) {
+        fail(&format!("{}: {error}", copy.display()));
+    }
+}
+
+fn cargo(folder: &Path, what: &[&str]) {
     let mut cargo = Command::new(variable("CARGO"));
     cargo.args(["build", "--locked", "--release", "--target", TARGET]);
-    for program in PROGRAMS {
-        cargo.args(["-p", program]);
-    }
+    cargo.args(what);
     for name in OUTER {
         cargo.env_remove(name);
     }

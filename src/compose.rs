@@ -8,13 +8,22 @@ use image::config::{self, System, Vm};
 use image::guest::{self, File, Request};
 use image::module;
 use image::program::Program;
+use protocol::system::Paging;
 
-use crate::cli::RunArgs;
+use crate::cli::{Build, RunArgs};
 use crate::error::Failure;
 use crate::guests::{self, Files};
 
 /// The description that comes with the sources.
 const SYSTEM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/system.toml");
+
+/// mmu-server with the oracle in it.
+const ORACLE: &str = "mmu-server-oracle";
+
+/// The kernel with every debug system call, also the one that stops the machine.
+const KERNEL_DEBUG: &str = "kernel-debug";
+/// The kernel without debug system calls.
+const KERNEL_RELEASE: &str = "kernel-release";
 
 /// What QEMU is started with.
 pub struct Image {
@@ -42,6 +51,7 @@ pub fn compose(args: &RunArgs) -> Result<Image, Failure> {
     let base = path.parent().unwrap_or(Path::new("."));
     let console = system.console_vm();
     apply(args, &mut system.vms[console])?;
+    let cpu = cpu(args, &system)?;
     let memory = system
         .machine
         .memory
@@ -50,20 +60,26 @@ pub fn compose(args: &RunArgs) -> Result<Image, Failure> {
         kernel: guests::image_folder()?.join("kernel"),
         module: pack(args, &system, base, &path)?,
         memory,
-        cpu: args.cpu.clone().unwrap_or(system.machine.cpu),
+        cpu,
         vms: system.vms.into_iter().map(|vm| vm.name).collect(),
         console,
     };
     Ok(image)
 }
 
-/// A root task of somebody's own, which ends the run by saying how it went as if it were a VM.
+/// A root task of somebody's own: it ends the run as if it were a VM, by saying so or by writing to the exit port.
 fn alone(args: &RunArgs, root_task: &Path) -> Result<Image, Failure> {
     let system = read_system(Path::new(SYSTEM))?;
+    let file = guests::read(root_task)?;
+    let needed = image::root_task::check(&file.name, &file.bytes)?.next_multiple_of(1 << 20);
+    let kernel = match args.build {
+        Build::Debug => KERNEL_DEBUG,
+        Build::Release => KERNEL_RELEASE,
+    };
     Ok(Image {
-        kernel: guests::image_folder()?.join("kernel"),
-        module: guests::read(root_task)?.bytes,
-        memory: system.machine.memory,
+        kernel: built(kernel)?,
+        module: file.bytes,
+        memory: system.machine.memory.max(needed),
         cpu: args.cpu.clone().unwrap_or(system.machine.cpu),
         vms: vec!["root-task".into()],
         console: 0,
@@ -100,10 +116,37 @@ fn apply(args: &RunArgs, vm: &mut Vm) -> Result<(), Failure> {
         vm.memory = config::check_memory(memory)
             .map_err(|(what, remedy)| Failure::Input(format!("--memory: {what}: {remedy}")))?;
     }
+    if let Some(pages) = args.shadow {
+        vm.shadow_pages = pages;
+    }
+    if let Some(paging) = args.paging.as_deref().and_then(config::paging) {
+        vm.paging = paging;
+    }
+    if args.oracle && vm.paging == Paging::Nested {
+        return Err(Failure::Input(
+            "--oracle: it watches a shadow, and nested paging has none: use --paging shadow".into(),
+        ));
+    }
     if let Some(policy) = args.policy.as_deref().and_then(config::policy) {
         vm.policy = policy;
     }
     Ok(())
+}
+
+/// The processor model: the one asked for, or one that has what was asked for.
+fn cpu(args: &RunArgs, system: &System) -> Result<String, Failure> {
+    let cpu = args.cpu.as_ref().unwrap_or(&system.machine.cpu);
+    let nested = system.vms.iter().any(|vm| vm.paging == Paging::Nested);
+    if !nested || !config::lacks_nested_paging(cpu) {
+        return Ok(cpu.clone());
+    }
+    match &args.cpu {
+        None => Ok(config::CPU_NESTED.into()),
+        Some(cpu) => Err(Failure::Input(format!(
+            "--cpu {cpu}: has no nested paging: use --cpu {}, or --paging shadow",
+            config::CPU_NESTED
+        ))),
+    }
 }
 
 fn pack(args: &RunArgs, system: &System, base: &Path, path: &Path) -> Result<Vec<u8>, Failure> {
@@ -123,7 +166,10 @@ fn pack(args: &RunArgs, system: &System, base: &Path, path: &Path) -> Result<Vec
             vm,
             guest: load(chosen, vm, base)?,
             vmm: programs.index("vmm-server", vmm)?,
-            mmu: programs.index("mmu-server", mmu)?,
+            mmu: match mmu {
+                None if args.oracle => programs.add(parse("mmu-server", &built(ORACLE)?)?),
+                mmu => programs.index("mmu-server", mmu)?,
+            },
         });
     }
     let plan = Plan {
@@ -147,14 +193,17 @@ impl Programs<'_> {
     fn read(&self, name: &str, other: Option<&str>) -> Result<Program, Failure> {
         let path = match other {
             Some(other) => self.base.join(other),
-            None => guests::image_folder()?.join(name),
+            None => built(name)?,
         };
-        let file = guests::read(&path)?;
-        Ok(Program::read(name, &file.name, &file.bytes)?)
+        parse(name, &path)
     }
 
     fn index(&mut self, name: &str, other: Option<&str>) -> Result<u32, Failure> {
         let program = self.read(name, other)?;
+        Ok(self.add(program))
+    }
+
+    fn add(&mut self, program: Program) -> u32 {
         let index = self
             .list
             .iter()
@@ -163,8 +212,19 @@ impl Programs<'_> {
         if index == self.list.len() {
             self.list.push(program);
         }
-        Ok(index as u32)
+        index as u32
     }
+}
+
+/// The file of a program built with the image.
+fn built(name: &str) -> Result<PathBuf, Failure> {
+    Ok(guests::image_folder()?.join(name))
+}
+
+/// A program's file under the name of the domain that it is for.
+fn parse(name: &str, path: &Path) -> Result<Program, Failure> {
+    let file = guests::read(path)?;
+    Ok(Program::read(name, &file.name, &file.bytes)?)
 }
 
 /// A VM's guest, laid out.

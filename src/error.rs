@@ -5,6 +5,8 @@ use std::path::Path;
 
 /// Exit status of input that cannot work; the argument parser has the same.
 pub const BAD_INPUT: u8 = 2;
+/// Exit status of an objection of the oracle, like that of a failed domain.
+pub const FINDING: u8 = 12;
 /// Exit status of a machine that could not be started or ended without a verdict.
 pub const MACHINE: u8 = 20;
 

@@ -10,18 +10,61 @@ use crate::error::Failure;
 
 /// Our init script.
 const INIT: &[u8] = include_bytes!("../guests/linux/init");
-/// Where `./setup` puts the kernel, and where a user may put one.
-const LINUX_KERNEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/guests/linux/cache/vmlinuz");
-/// Where a static busybox may stand.
-const BUSYBOXES: &[&str] = &[
-    concat!(env!("CARGO_MANIFEST_DIR"), "/guests/linux/cache/busybox"),
-    "/bin/busybox",
-    "/usr/bin/busybox",
-];
+/// Where `./setup` puts what it unpacks, and where a user may put files of these names.
+const CACHE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/guests/linux/cache");
+/// Where a static busybox may stand; without a folder, in [`CACHE`].
+const BUSYBOX: &[&str] = &["busybox", "/bin/busybox", "/usr/bin/busybox"];
+const BUSYBOX_386: &[&str] = &["busybox-i386"];
 /// What Linux needs to know to be seen.
 const LINUX_APPEND: &str = "console=ttyS0";
+/// The same for memtest86+.
+const MEMTEST_APPEND: &str = "console=ttyS0,115200";
 /// Guests built with the image are programs of this name and theirs.
 const PREFIX: &str = "guest-";
+
+/// A guest made from a distribution's packages.
+struct Unpacked {
+    name: &'static str,
+    /// Its file in the cache.
+    kernel: &'static str,
+    /// Linux: what its initramfs is made from.
+    busybox: &'static [&'static str],
+    append: &'static str,
+}
+
+/// All of them; the first is the default guest.
+const UNPACKED: &[Unpacked] = &[
+    Unpacked {
+        name: "linux",
+        kernel: "vmlinuz",
+        busybox: BUSYBOX,
+        append: LINUX_APPEND,
+    },
+    Unpacked {
+        name: "linux-686",
+        kernel: "vmlinuz-686",
+        busybox: BUSYBOX_386,
+        append: LINUX_APPEND,
+    },
+    Unpacked {
+        name: "linux-686-pae",
+        kernel: "vmlinuz-686-pae",
+        busybox: BUSYBOX_386,
+        append: LINUX_APPEND,
+    },
+    Unpacked {
+        name: "memtest",
+        kernel: "memtest86+x64.bin",
+        busybox: &[],
+        append: MEMTEST_APPEND,
+    },
+    Unpacked {
+        name: "memtest-32",
+        kernel: "memtest86+ia32.bin",
+        busybox: &[],
+        append: MEMTEST_APPEND,
+    },
+];
 
 /// A guest's files.
 pub struct Files {
@@ -54,15 +97,17 @@ pub fn image_folder() -> Result<&'static Path, Failure> {
 
 /// The guest with this name.
 pub fn named(name: &str) -> Result<Files, Failure> {
-    if name == "linux" {
-        return linux();
+    if let Some(guest) = UNPACKED.iter().find(|guest| guest.name == name) {
+        return unpacked(guest);
     }
     let folder = image_folder()?;
     let known = names(folder);
     if !known.iter().any(|known| known == name) {
+        let unpacked = UNPACKED.iter().map(|guest| guest.name.to_owned());
+        let all: Vec<String> = unpacked.chain(known).collect();
         return Err(Failure::Input(format!(
-            "--guest {name}: no such guest: use linux, {}",
-            known.join(", ")
+            "--guest {name}: no such guest: use {}",
+            all.join(", ")
         )));
     }
     Ok(Files {
@@ -74,7 +119,7 @@ pub fn named(name: &str) -> Result<Files, Failure> {
 
 /// The guest that runs when nobody says which; says so when it is not Linux.
 pub fn default() -> Result<Files, Failure> {
-    match linux() {
+    match unpacked(&UNPACKED[0]) {
         Ok(files) => Ok(files),
         Err(why) => {
             eprintln!("umbra: {why}; booting the guest `paging` instead");
@@ -95,36 +140,45 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-fn linux() -> Result<Files, Failure> {
-    let kernel = Path::new(LINUX_KERNEL);
+fn unpacked(guest: &Unpacked) -> Result<Files, Failure> {
+    let kernel = Path::new(CACHE).join(guest.kernel);
     if !kernel.is_file() {
-        return Err(Failure::Input(
-            "no Linux kernel at hand (guests/linux/cache/vmlinuz): run ./setup".into(),
-        ));
+        return Err(Failure::Input(format!(
+            "guest {}: no kernel at hand (guests/linux/cache/{}): run ./setup",
+            guest.name, guest.kernel
+        )));
     }
-    let Some(busybox) = BUSYBOXES
-        .iter()
-        .map(PathBuf::from)
-        .find(|path| path.is_file())
-    else {
-        return Err(Failure::Input(
-            "no static busybox at hand (/bin/busybox): run ./setup".into(),
-        ));
+    let initrds = match guest.busybox {
+        [] => Vec::new(),
+        places => vec![initramfs(guest.name, places)?],
     };
-    let busybox = read(&busybox)?;
+    Ok(Files {
+        kernel: read(&kernel)?,
+        initrds,
+        append: guest.append,
+    })
+}
+
+/// An initramfs around the first busybox at hand.
+fn initramfs(guest: &str, places: &[&str]) -> Result<File, Failure> {
+    // An absolute path stays what it is when it is joined.
+    let paths: Vec<PathBuf> = places.iter().map(|p| Path::new(CACHE).join(p)).collect();
+    let Some(busybox) = paths.iter().find(|path| path.is_file()) else {
+        let last = places.last().unwrap_or(&"busybox");
+        return Err(Failure::Input(format!(
+            "guest {guest}: no static busybox at hand ({last}): run ./setup"
+        )));
+    };
+    let busybox = read(busybox)?;
     if !is_static(&busybox.bytes) {
         return Err(Failure::Input(format!(
             "{} needs libraries: install busybox-static, or run ./setup",
             busybox.name
         )));
     }
-    Ok(Files {
-        kernel: read(kernel)?,
-        initrds: vec![File {
-            name: "initramfs".into(),
-            bytes: initramfs::build(&busybox.bytes, INIT),
-        }],
-        append: LINUX_APPEND,
+    Ok(File {
+        name: "initramfs".into(),
+        bytes: initramfs::build(&busybox.bytes, INIT),
     })
 }
 

@@ -4,6 +4,7 @@
 //! Always: no QEMU outlives the launcher; the terminal is given back as it was found; whatever ends a run is said in one
 //! line.
 
+mod bench;
 mod cli;
 mod compose;
 mod console;
@@ -13,6 +14,7 @@ mod loc;
 mod qemu;
 mod report;
 mod run;
+mod soak;
 mod terminal;
 mod verdict;
 
@@ -24,9 +26,19 @@ use cli::{Cli, Command, RunArgs};
 use error::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if error.use_stderr() => {
+            eprintln!("umbra: {}", cli::one_line(&error.to_string()));
+            return ExitCode::from(error::BAD_INPUT);
+        }
+        // Help and version are answers, not mistakes.
+        Err(error) => error.exit(),
+    };
     let done = match cli.command {
         Some(Command::Loc) => loc::print(),
+        Some(Command::Soak(args)) => soak::soak(&args),
+        Some(Command::Bench(args)) => bench::bench(&args),
         Some(Command::Run(args)) => boot(&args),
         None => boot(&cli.run),
     };

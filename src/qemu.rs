@@ -12,6 +12,12 @@ pub const QEMU: &str = "qemu-system-x86_64";
 /// What says whether the host's KVM gives guests SVM.
 const NESTED: &str = "/sys/module/kvm_amd/parameters/nested";
 
+/// Whether QEMU says that it has failed; its warnings do not count.
+pub fn is_failure(line: &str) -> bool {
+    line.strip_prefix(QEMU)
+        .is_some_and(|rest| rest.starts_with(": ") && !rest.starts_with(": warning:"))
+}
+
 /// Refuses what this host cannot do.
 pub fn require_accelerator(accel: Accel) -> Result<(), Failure> {
     if accel == Accel::Tcg {
@@ -132,6 +138,15 @@ mod tests {
         let line = arguments(&args, &image(), Path::new("m")).join(" ");
         assert!(line.contains("-icount shift=0,sleep=off -rtc base=2026-01-01T00:00:00,clock=vm"));
         assert!(line.contains("-cpu qemu64,+svm,-rdrand,-rdseed"));
+    }
+
+    #[test]
+    fn a_failure_of_qemu_is_told_from_its_warnings_and_from_other_lines() {
+        assert!(is_failure("qemu-system-x86_64: -cpu none: unknown"));
+        assert!(!is_failure(
+            "qemu-system-x86_64: warning: TCG lacks a feature"
+        ));
+        assert!(!is_failure("a root task says qemu-system-x86_64: x"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::qemu;
 use crate::report::Report;
 use crate::terminal::Raw;
-use crate::verdict::{End, Line, Verdict};
+use crate::verdict::{End, Line, Row, Verdict};
 
 /// The module's file, in a folder of its own; a bare name, because QEMU takes `-initrd` apart at commas and spaces.
 const MODULE: &str = "module.elf";
@@ -40,6 +40,11 @@ enum Event {
 
 /// Boots the image, shows it, and answers its exit status.
 pub fn run(args: &RunArgs, image: &Image) -> Result<u8, Failure> {
+    measure(args, image).map(|(status, _)| status)
+}
+
+/// As [`run`], with what the image measured.
+pub fn measure(args: &RunArgs, image: &Image) -> Result<(u8, Vec<Row>), Failure> {
     let folder = tempfile::Builder::new()
         .prefix("umbra-")
         .tempdir()
@@ -55,13 +60,16 @@ pub fn run(args: &RunArgs, image: &Image) -> Result<u8, Failure> {
         report: Report::default(),
         vms: image.vms.len(),
         console: image.vms[image.console].clone(),
+        alone: args.root_task.is_some(),
         ends: Vec::new(),
+        rows: Vec::new(),
         verdict: None,
         deadline: None,
         timeout: args
             .timeout
             .map(|seconds| (Instant::now() + Duration::from_secs(seconds), seconds)),
         said: None,
+        complained: false,
     };
     watch_input(events, terminal.is_some());
     let status = run.until_closed(&inbox);
@@ -72,7 +80,7 @@ pub fn run(args: &RunArgs, image: &Image) -> Result<u8, Failure> {
     }
     // Whoever closed the console does not read this either.
     let _ = run.screen.ours(&format!("umbra: {verdict}"));
-    Ok(verdict.status())
+    Ok((verdict.status(), run.rows))
 }
 
 /// Starts QEMU in a process group of its own: a Ctrl-C in the terminal is for the launcher, which then ends it.
@@ -222,7 +230,10 @@ struct Run {
     vms: usize,
     /// Name of the VM with the console.
     console: String,
+    /// There are no VMs, but a root task that may know nothing of Umbra.
+    alone: bool,
     ends: Vec<End>,
+    rows: Vec<Row>,
     /// What ended the run, once something has.
     verdict: Option<Verdict>,
     /// When QEMU is ended at the latest, once it should end by itself.
@@ -231,6 +242,8 @@ struct Run {
     timeout: Option<(Instant, u64)>,
     /// The last line of the log.
     said: Option<String>,
+    /// QEMU has told of a failure of its own.
+    complained: bool,
 }
 
 impl Run {
@@ -286,6 +299,7 @@ impl Run {
         match Line::read(&line) {
             Line::Text if line.is_empty() => {}
             Line::Text => {
+                self.complained |= qemu::is_failure(&line);
                 self.show(&line);
                 self.said = Some(line);
             }
@@ -297,7 +311,12 @@ impl Run {
                     self.expect(Verdict::Fail(fail));
                 }
             }
+            Line::Finding(finding) => {
+                self.show(&format!("umbra: {finding}"));
+                self.expect(Verdict::Finding(finding));
+            }
             Line::Panic(text) => self.expect(Verdict::Panic(text)),
+            Line::Bench(row) => self.rows.push(row),
         }
     }
 
@@ -344,6 +363,19 @@ impl Run {
         }
     }
 
+    /// A root task wrote to the exit port without a word. QEMU's own failures have such statuses too, and a message.
+    fn exit_port(&self, status: &io::Result<ExitStatus>) -> Option<End> {
+        let code = status.as_ref().ok()?.code()?;
+        let status = u8::try_from(code).ok()?;
+        let by_port = self.alone && !self.complained && status & 1 == 1;
+        by_port.then(|| End {
+            vm: self.console.clone(),
+            reason: "exit-port".into(),
+            value: u64::from(status >> 1),
+            status,
+        })
+    }
+
     /// What ended the run.
     fn verdict(&self, status: io::Result<ExitStatus>) -> Verdict {
         if let Some(verdict) = &self.verdict {
@@ -352,6 +384,9 @@ impl Run {
         let console = self.ends.iter().find(|end| end.vm == self.console);
         if let Some(end) = console.or(self.ends.last()) {
             return Verdict::Vm(end.clone());
+        }
+        if let Some(end) = self.exit_port(&status) {
+            return Verdict::Vm(end);
         }
         let how = match status {
             Ok(status) => format!("QEMU ended without a verdict ({status})"),

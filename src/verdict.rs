@@ -5,7 +5,9 @@
 //! | `umbra-end vm=NAME reason=WORD value=N status=N` | a VM has stopped |
 //! | `umbra-stats {…}` | counters of the VM whose end comes next, or of the one it names in `vm` |
 //! | `umbra-fail domain=NAME cause=WORD address=HEX` | a domain has failed |
+//! | `umbra-finding vm=NAME …` | the oracle objects to the VM's shadow |
 //! | `umbra-panic …` | the kernel has stopped |
+//! | `umbra-bench NAME n=N mean=N min=N max=N` | an operation was measured |
 
 use std::fmt;
 
@@ -22,8 +24,36 @@ pub enum Line {
     Stats(Map<String, Value>),
     /// A domain has failed.
     Fail(Fail),
+    /// The oracle objects.
+    Finding(Finding),
     /// The kernel has stopped.
     Panic(String),
+    /// An operation was measured.
+    Bench(Row),
+}
+
+/// What an operation costs, in instructions.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Row {
+    /// The operation.
+    pub name: String,
+    /// How often it was measured.
+    pub count: u64,
+    /// The mean.
+    pub mean: f64,
+    /// The smallest.
+    pub min: u64,
+    /// The largest.
+    pub max: u64,
+}
+
+/// What the oracle has found.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Finding {
+    /// The VM.
+    pub vm: String,
+    /// What is wrong with its shadow.
+    pub what: String,
 }
 
 /// Why a VM stopped.
@@ -58,7 +88,9 @@ impl Line {
             Some(("umbra-end", rest)) => end(rest).map(Self::End),
             Some(("umbra-stats", rest)) => serde_json::from_str(rest).ok().map(Self::Stats),
             Some(("umbra-fail", rest)) => fail(rest).map(Self::Fail),
+            Some(("umbra-finding", rest)) => Some(Self::Finding(finding(rest))),
             Some(("umbra-panic", rest)) => Some(Self::Panic(rest.into())),
+            Some(("umbra-bench", rest)) => row(rest).map(Self::Bench),
             _ => None,
         };
         read.unwrap_or(Self::Text)
@@ -82,6 +114,28 @@ fn fail(rest: &str) -> Option<Fail> {
     })
 }
 
+fn row(rest: &str) -> Option<Row> {
+    Some(Row {
+        name: rest.split_whitespace().next()?.into(),
+        count: word(rest, "n")?.parse().ok()?,
+        mean: word(rest, "mean")?.parse().ok()?,
+        min: word(rest, "min")?.parse().ok()?,
+        max: word(rest, "max")?.parse().ok()?,
+    })
+}
+
+/// A finding counts however it is worded.
+fn finding(rest: &str) -> Finding {
+    let named = rest
+        .strip_prefix("vm=")
+        .map(|rest| rest.split_once(' ').unwrap_or((rest, "")));
+    let (vm, what) = named.unwrap_or(("unknown", rest));
+    Finding {
+        vm: vm.into(),
+        what: what.trim().into(),
+    }
+}
+
 /// The value of `key=value`.
 fn word<'a>(rest: &'a str, key: &str) -> Option<&'a str> {
     rest.split_whitespace()
@@ -102,6 +156,8 @@ pub enum Verdict {
     Vm(End),
     /// A domain that serves every VM failed.
     Fail(Fail),
+    /// The oracle objected.
+    Finding(Finding),
     /// The kernel stopped.
     Panic(String),
     /// The time was over.
@@ -122,6 +178,7 @@ impl Verdict {
         match self {
             Self::Vm(end) => end.status,
             Self::Fail(_) => 12,
+            Self::Finding(_) => crate::error::FINDING,
             Self::Panic(_) => 18,
             Self::Timeout(_) => 124,
             Self::Keyboard => 0,
@@ -136,6 +193,7 @@ impl Verdict {
         match self {
             Self::Vm(end) => &end.reason,
             Self::Fail(_) => "domain-failed",
+            Self::Finding(_) => "finding",
             Self::Panic(_) => "kernel-panic",
             Self::Timeout(_) => "timeout",
             Self::Keyboard | Self::Unread | Self::Signal(_) => "interrupted",
@@ -149,6 +207,7 @@ impl fmt::Display for Verdict {
         match self {
             Self::Vm(end) => write!(f, "{end}")?,
             Self::Fail(fail) => write!(f, "{fail}")?,
+            Self::Finding(finding) => write!(f, "{finding}")?,
             Self::Panic(text) => write!(f, "the kernel stopped: {text}")?,
             Self::Timeout(1) => write!(f, "ended after one second, as --timeout says")?,
             Self::Timeout(seconds) => {
@@ -181,6 +240,12 @@ impl fmt::Display for End {
             ),
             other => write!(f, "{vm} stopped: {other} {value}"),
         }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the oracle objects to {}: {}", self.vm, self.what)
     }
 }
 
@@ -224,6 +289,25 @@ mod tests {
             panic!("counters")
         };
         assert_eq!(stats["fills"], 3);
+        let Line::Finding(finding) = Line::read("umbra-finding vm=main stale entry at 0x1000")
+        else {
+            panic!("a finding")
+        };
+        assert_eq!(
+            Verdict::Finding(finding).to_string(),
+            "the oracle objects to main: stale entry at 0x1000 (exit status 12)"
+        );
+        let row = Row {
+            name: "poll".into(),
+            count: 64,
+            mean: 12.5,
+            min: 12,
+            max: 13,
+        };
+        assert_eq!(
+            Line::read("umbra-bench poll n=64 mean=12.5 min=12 max=13"),
+            Line::Bench(row)
+        );
         assert_eq!(
             Line::read("umbra-panic at x.rs:1: y"),
             Line::Panic("at x.rs:1: y".into())
@@ -235,6 +319,7 @@ mod tests {
         for line in [
             "umbra-end",
             "umbra-end vm=x",
+            "umbra-bench poll n=64",
             "umbra-stats {",
             "umbra-end vm=x reason=y value=z status=999",
             "",

@@ -27,6 +27,8 @@ fn main() -> ExitCode {
     arguments.test_threads = Some(1);
     let mut trials = Vec::new();
     guests(&mut trials);
+    architecture(&mut trials);
+    processors(&mut trials);
     misbehaviour(&mut trials);
     benchmark(&mut trials);
     linux(&mut trials);
@@ -120,6 +122,119 @@ fn guests(trials: &mut Vec<Trial>) {
             assert!(first.contains("\"main\""), "{first}");
         },
     ));
+}
+
+/// The machines that guests check the architecture on: shadow paging with and without SMEP and SMAP, and nested paging.
+const MACHINES: &[(&str, &[&str])] = &[
+    ("", &[]),
+    ("_with_smap", &["--cpu", "max,npt=off"]),
+    (
+        "_with_nested_paging",
+        &["--paging", "nested", "--cpu", "max"],
+    ),
+];
+
+/// Guests that check the architecture from inside, and what to give them. QEMU's software CPU walks the tables itself under
+/// nested paging; `tcg-walks` tells the guest where that CPU departs from hardware.
+fn architecture(trials: &mut Vec<Trial>) {
+    for (guest, name) in [
+        ("modes", "every_mode_and_switch_is_right"),
+        ("permissions", "every_combination_of_rights_is_right"),
+        ("killers", "nothing_known_to_break_shadow_tables_does"),
+        ("platform", "the_devices_are_those_of_a_pc"),
+    ] {
+        for &(suffix, machine) in MACHINES {
+            let words = if machine.contains(&"nested") {
+                "tcg-walks"
+            } else {
+                ""
+            };
+            trials.push(test(&format!("{name}{suffix}"), move || {
+                run(&[machine, &["--guest", guest, "--append", words]].concat())
+                    .ends_with(SUCCESS)
+                    .shows(&format!("{guest}: all "));
+            }));
+        }
+    }
+    trials.push(test(
+        "paging_finds_every_rule_kept_with_two_levels_and_smap",
+        || {
+            run(&[
+                "--guest",
+                "paging",
+                "--append",
+                "two-level",
+                "--cpu",
+                "max,npt=off",
+            ])
+            .ends_with(SUCCESS)
+            .shows("checks passed");
+        },
+    ));
+    trials.push(test(
+        "paging_finds_every_rule_kept_by_nested_paging",
+        || {
+            let nested = ["--paging", "nested", "--cpu", "max"];
+            let guest = ["--guest", "paging", "--append", "two-level tcg-walks"];
+            run(&[nested, guest].concat())
+                .ends_with(SUCCESS)
+                .shows("checks passed");
+        },
+    ));
+    trials.push(test("a_root_in_a_device_hole_is_a_triple_fault", || {
+        run(&["--guest", "killers", "--append", "cr3-hole"])
+            .ends_with(4)
+            .shows("a triple fault follows")
+            .says("triple fault");
+    }));
+    trials.push(test("killers_pass_with_the_smallest_shadow_pool", || {
+        let system = system(&[&format!(
+            "name = \"main\"\nmemory = \"256M\"\nshadow = {}\nguest = \"killers\"",
+            protocol::mmu::MIN_POOL_PAGES
+        )]);
+        run(&["--system", text(&system.path().join("system.toml"))])
+            .ends_with(SUCCESS)
+            .shows("killers: worst-instruction");
+    }));
+    trials.push(test("two_level_guests_use_1_gib", || {
+        run(&[
+            "--guest",
+            "killers",
+            "--append",
+            "two-level-memory",
+            "--memory",
+            "1G",
+        ])
+        .ends_with(SUCCESS)
+        .shows("killers: two-level-memory");
+    }));
+    for guest in ["paging", "modes", "killers"] {
+        trials.push(test(
+            &format!("the_oracle_finds_nothing_in_{guest}"),
+            move || {
+                run(&["--guest", guest, "--oracle"])
+                    .ends_with(SUCCESS)
+                    .shows(&format!("{guest}: all "));
+            },
+        ));
+    }
+}
+
+/// Any processor with SVM will do; one without gives one clear line.
+fn processors(trials: &mut Vec<Trial>) {
+    for cpu in ["max", "max,npt=off", "EPYC", "phenom", "kvm64"] {
+        let name = cpu.replace([',', '='], "_").to_lowercase();
+        trials.push(test(&format!("hello_says_hello_on_{name}"), move || {
+            run(&["--guest", "hello", "--cpu", cpu])
+                .ends_with(SUCCESS)
+                .shows("hello from a guest");
+        }));
+    }
+    trials.push(test("a_processor_without_svm_gives_one_line", || {
+        run(&["--guest", "hello", "--cpu", "kvm64,-svm"])
+            .ends_with(18)
+            .says("this CPU has no AMD SVM");
+    }));
 }
 
 /// A folder with a `system.toml` of these VMs.
@@ -274,6 +389,12 @@ fn linux(trials: &mut Vec<Trial>) {
     ));
     trials.push(needing(
         missing,
+        test("linux_boots_with_the_oracle_watching", || {
+            briefly_with(&["--memory", "128M", "--oracle"])
+        }),
+    ));
+    trials.push(needing(
+        missing,
         test("linux_boots_with_128_mib", || briefly("128M")),
     ));
     trials.push(needing(
@@ -327,8 +448,13 @@ fn long_lines(session: &mut Session) {
 
 /// Boot, one command, power off.
 fn briefly(memory: &str) {
+    briefly_with(&["--memory", memory]);
+}
+
+fn briefly_with(arguments: &[&str]) {
     let limit = (LONG * 2).as_secs().to_string();
-    let mut session = start(&["--guest", "linux", "--memory", memory, "--timeout", &limit]);
+    let common = ["--guest", "linux", "--timeout", &limit];
+    let mut session = start(&[&common, arguments].concat());
     session.expect(PROMPT, LONG);
     session.send("echo free=$((10 * 10)); cat /proc/meminfo\n");
     session.expect("free=100", SHORT);

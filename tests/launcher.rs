@@ -115,6 +115,60 @@ fn bad_guest_files_are_refused_before_anything_starts() {
     assert!(refusal(&["--kernel", text(&junk)]).contains("no known guest format"));
     let empty = file(&folder, "empty", b"");
     assert!(refusal(&["--kernel", text(&empty)]).contains("empty"));
+    let packed = file(&folder, "kernel.gz", b"\x1f\x8b\x08\0");
+    assert!(refusal(&["--kernel", text(&packed)]).contains("unpack it with gunzip"));
+}
+
+/// An ELF64 program of one page at 1 MiB, whose note names its first byte as PVH entry.
+fn pvh() -> Vec<u8> {
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(16, 0);
+    file.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+    for word in [0x10_0000_u64, 64, 0] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend([0; 4]);
+    for half in [64_u16, 56, 2, 64, 0, 0] {
+        file.extend(half.to_le_bytes());
+    }
+    for (kind, at, length) in [(1_u32, 0x10_0000_u64, 24_u64), (4, 0, 20)] {
+        file.extend(kind.to_le_bytes());
+        file.extend(5_u32.to_le_bytes());
+        for word in [176, at, at, length, length, 4] {
+            file.extend(word.to_le_bytes());
+        }
+    }
+    for word in [4_u32, 4, 18] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend(b"Xen\0");
+    file.extend(0x10_0000_u32.to_le_bytes());
+    file.extend([0; 4]);
+    file
+}
+
+#[test]
+fn a_pvh_program_is_packed_with_modules_and_command_line() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let kernel = file(&folder, "kernel", &pvh());
+    let module = file(&folder, "module", b"data");
+    let arguments = [
+        "--kernel",
+        text(&kernel),
+        "--initrd",
+        text(&module),
+        "--initrd",
+        text(&module),
+        "--append",
+        "a b",
+        "--dry-run",
+    ];
+    let output = umbra(&arguments);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// A program with a multiboot header that loads all of the file at 1 MiB and needs memory up to `end`.
@@ -177,8 +231,69 @@ fn bad_options_are_refused() {
         &["--nonsense"],
         &["fly"],
     ] {
-        assert_eq!(umbra(arguments).status.code(), Some(2), "{arguments:?}");
+        refusal(arguments);
     }
+}
+
+#[test]
+fn paging_shadow_and_oracle_are_checked_together() {
+    let lines = [
+        (&["--paging", "soft"][..], "possible values: shadow, nested"),
+        (&["--shadow", "36"], "give it 37 to"),
+        (&["--oracle", "--paging", "nested"], "use --paging shadow"),
+        (
+            &["--paging", "nested", "--cpu", "qemu64"],
+            "--cpu qemu64: has no nested paging: use --cpu max, or --paging shadow",
+        ),
+        (
+            &["--paging", "nested", "--cpu", "max,npt=off"],
+            "has no nested paging",
+        ),
+    ];
+    for (arguments, expected) in lines {
+        let line = refusal(&[arguments, &["--guest", "hello", "--dry-run"]].concat());
+        assert!(line.contains(expected), "{line}");
+    }
+}
+
+/// What a dry run with these arguments would start.
+#[track_caller]
+fn dry_run(arguments: &[&str]) -> String {
+    let output = umbra(&[&["run", "--guest", "hello", "--dry-run"], arguments].concat());
+    let (out, err) = (
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr),
+    );
+    assert!(output.status.success(), "{arguments:?}\n{err}");
+    out.into_owned()
+}
+
+#[test]
+fn nested_paging_gets_a_processor_that_has_it() {
+    assert!(dry_run(&["--paging", "nested"]).contains(" -cpu max,+svm "));
+    assert!(dry_run(&["--paging", "nested", "--cpu", "EPYC"]).contains(" -cpu EPYC,+svm "));
+    assert!(dry_run(&["--paging", "shadow"]).contains(" -cpu qemu64,+svm "));
+    let nested = SYSTEM.replace("guest =", "paging = \"nested\"\nguest =");
+    let (_folder, path) = system(&nested);
+    assert!(dry_run(&["--system", text(&path)]).contains(" -cpu max,+svm "));
+    assert!(
+        dry_run(&[
+            "--system",
+            text(&path),
+            "--paging",
+            "shadow",
+            "--cpu",
+            "qemu64"
+        ])
+        .contains("qemu64")
+    );
+}
+
+#[test]
+fn the_oracle_and_a_small_shadow_are_packed() {
+    dry_run(&["--oracle"]);
+    dry_run(&["--shadow", "37"]);
+    dry_run(&["--shadow", "1M", "--policy", "vtlb"]);
 }
 
 #[test]
@@ -228,6 +343,9 @@ fn help_names_every_option_and_the_exit_statuses() {
         "--append",
         "--memory",
         "--policy",
+        "--paging",
+        "--shadow",
+        "--oracle",
         "--accel",
         "--cpu",
         "--icount",
@@ -358,6 +476,20 @@ fn a_kernel_panic_ends_the_run() {
         .run(&["--quiet"])
         .ends_with(18)
         .says("the kernel stopped: no memory at x.rs:1");
+}
+
+#[test]
+fn a_finding_of_the_oracle_ends_the_run() {
+    let finding = "echo 'umbra-finding vm=main permission 0x1000' >&2";
+    for script in [
+        format!("{finding}; exec sleep 1000"),
+        format!("{finding}; {END}"),
+    ] {
+        Stand::new(&script)
+            .run(&["--quiet"])
+            .ends_with(12)
+            .says("the oracle objects to main: permission 0x1000 (exit status 12)");
+    }
 }
 
 #[test]

@@ -153,8 +153,9 @@ fn describe_vm<'a>(
     Ok(system::Vm {
         name: Name::try_from(plan.vm.name.as_str()).map_err(|_| full("letters in a VM's name"))?,
         memory: plan.vm.memory,
-        shadow_bits: plan.vm.shadow_bits,
-        paging: system::Paging::default(),
+        shadow_bits: plan.vm.shadow_bits(),
+        shadow_pages: plan.vm.shadow_pages,
+        paging: plan.vm.paging,
         policy: plan.vm.policy,
         flush: plan.vm.flush,
         priority: plan.vm.priority,

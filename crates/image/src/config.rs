@@ -5,10 +5,12 @@
 //! [`Vm::line`] and [`Load::line`].
 
 mod check;
+mod cpu;
 mod raw;
 mod size;
 
-use protocol::system::{Flush, Policy};
+use protocol::mmu::MIN_POOL_PAGES;
+use protocol::system::{Flush, Paging, Policy};
 
 use crate::Error;
 
@@ -20,6 +22,13 @@ pub const MEMORY_STEP: u64 = 2 << 20;
 pub const MEMORY_MAX: u64 = 3 << 30;
 /// Least machine memory kept for Umbra itself: kernel, domains, the packed files.
 pub const UMBRA_MEMORY: u64 = 96 << 20;
+
+/// Most pages of a shadow pool.
+const SHADOW_PAGES_MAX: u64 = 1 << 18;
+/// The processor model of a machine nobody chose one for: AMD SVM without nested paging.
+const CPU: &str = "qemu64";
+/// The same where a VM wants nested paging: everything that QEMU's software processor has.
+pub const CPU_NESTED: &str = "max";
 
 /// The whole description.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,8 +72,10 @@ pub struct Vm {
     pub name: String,
     /// Bytes of guest memory.
     pub memory: u64,
-    /// log2 of the shadow pool's pages.
-    pub shadow_bits: u64,
+    /// Pages of the shadow pool.
+    pub shadow_pages: u64,
+    /// Shadow or nested paging.
+    pub paging: Paging,
     /// How the shadow is kept.
     pub policy: Policy,
     /// How one address is flushed.
@@ -131,10 +142,16 @@ impl System {
 }
 
 impl Vm {
+    /// log2 of the pages of the object that the shadow pool is made of.
+    #[must_use]
+    pub fn shadow_bits(&self) -> u64 {
+        u64::from(self.shadow_pages.next_power_of_two().trailing_zeros())
+    }
+
     /// Machine memory the VM takes: its own, its shadow pool and the pool's header pages.
     #[must_use]
     pub fn footprint(&self) -> u64 {
-        let pool = PAGE << self.shadow_bits;
+        let pool = PAGE << self.shadow_bits();
         self.memory + pool + pool / 64
     }
 }
@@ -178,6 +195,56 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
 pub fn show_size(bytes: u64) -> String {
     size::show(bytes)
 }
+
+/// Reads the size of a shadow pool, as memory (`8M`) or as a number of pages (`2048`); answers the number of its pages.
+///
+/// # Errors
+/// What is wrong with it and what to do.
+pub fn parse_shadow(text: &str) -> Result<u64, String> {
+    let amount = parse_size(text)?;
+    let is_pages = text.bytes().all(|b| b.is_ascii_digit());
+    let pages = if is_pages {
+        Some(amount)
+    } else {
+        pages(amount)
+    };
+    check_shadow(pages.unwrap_or(0)).map_err(|(what, remedy)| format!("{what}: {remedy}"))
+}
+
+/// The whole pages that an amount is.
+fn pages(bytes: u64) -> Option<u64> {
+    bytes.is_multiple_of(PAGE).then_some(bytes / PAGE)
+}
+
+/// Checks a number of pages for a shadow pool: with fewer than the least, an instruction may need more tables than there are
+/// and never get done.
+///
+/// # Errors
+/// What is wrong with it and what to do, to be put behind a place.
+fn check_shadow(pages: u64) -> Result<u64, (String, String)> {
+    if (MIN_POOL_PAGES..=SHADOW_PAGES_MAX).contains(&pages) {
+        return Ok(pages);
+    }
+    Err((
+        "the shadow pool is too small, too large or no number of pages".into(),
+        format!(
+            "give it {MIN_POOL_PAGES} to {SHADOW_PAGES_MAX} pages, or up to {} of memory",
+            size::show(PAGE * SHADOW_PAGES_MAX)
+        ),
+    ))
+}
+
+/// The way of paging with this name.
+#[must_use]
+pub fn paging(name: &str) -> Option<Paging> {
+    match name {
+        "shadow" => Some(Paging::Shadow),
+        "nested" => Some(Paging::Nested),
+        _ => None,
+    }
+}
+
+pub use cpu::lacks_nested_paging;
 
 /// The policy with this name.
 #[must_use]

@@ -20,6 +20,7 @@ pub mod guest;
 pub mod initramfs;
 pub mod module;
 pub mod program;
+pub mod root_task;
 
 mod bytes;
 

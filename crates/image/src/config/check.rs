@@ -1,18 +1,17 @@
 //! From what is written to what is meant: each value in its range, and all of them together possible.
 
-use protocol::system::{Flush, MAX_VMS, Policy};
+use protocol::system::{Flush, MAX_VMS, Paging, Policy};
 use toml::Spanned;
 
 use super::raw::{self, Lines, Shadow};
-use super::{Domains, Guest, Load, Machine, PAGE, System, Vm, check_memory, policy, size};
+use super::{
+    CPU, CPU_NESTED, Domains, Guest, Load, Machine, System, Vm, check_memory, check_shadow,
+    lacks_nested_paging, pages, paging, policy, size,
+};
 use crate::Error;
 
-/// Fewest pages of a shadow pool, as log2: a root with its directories for each paging mode, and room to fault.
-const SHADOW_BITS_MIN: u32 = 6;
-/// Most.
-const SHADOW_BITS_MAX: u32 = 18;
-/// Pages of a shadow pool nobody gave a size, as log2: 8 MiB.
-const SHADOW_BITS_DEFAULT: u64 = 11;
+/// Pages of a shadow pool nobody gave a size: 8 MiB.
+const SHADOW_PAGES_DEFAULT: u64 = 2048;
 /// Priority of a vCPU nobody gave one.
 const PRIORITY_DEFAULT: u64 = 100;
 /// Most: the VM's servers run one above it, the device server and root-task above those.
@@ -22,11 +21,11 @@ const NAME_MAX: usize = 31;
 
 /// The checked description.
 pub fn system(lines: &Lines, raw: &raw::System) -> Result<System, Error> {
-    let machine = machine(lines, raw)?;
     let mut vms = Vec::new();
     for vm in &raw.vm {
         vms.push(self::vm(lines, vm)?);
     }
+    let machine = machine(lines, raw, &vms)?;
     count(lines, raw)?;
     names(lines, raw)?;
     console(lines, raw, &mut vms)?;
@@ -39,7 +38,7 @@ pub fn system(lines: &Lines, raw: &raw::System) -> Result<System, Error> {
     Ok(system)
 }
 
-fn machine(lines: &Lines, raw: &raw::System) -> Result<Machine, Error> {
+fn machine(lines: &Lines, raw: &raw::System, vms: &[Vm]) -> Result<Machine, Error> {
     let machine = raw.machine.get_ref();
     let memory = machine.memory.get_ref().0;
     if memory == 0 || !memory.is_multiple_of(1 << 20) {
@@ -54,8 +53,27 @@ fn machine(lines: &Lines, raw: &raw::System) -> Result<Machine, Error> {
     }
     Ok(Machine {
         memory,
-        cpu: machine.cpu.clone().unwrap_or_else(|| "qemu64".into()),
+        cpu: cpu(lines, machine.cpu.as_ref(), vms)?,
     })
+}
+
+/// The processor model: one that has what the VMs want, if nobody chose.
+fn cpu(lines: &Lines, raw: Option<&Spanned<String>>, vms: &[Vm]) -> Result<String, Error> {
+    let nested = vms.iter().find(|vm| vm.paging == Paging::Nested);
+    match (raw, nested) {
+        (Some(cpu), Some(vm)) if lacks_nested_paging(cpu.get_ref()) => Err(Error::new(
+            lines.at(&cpu.span()),
+            format!(
+                "`{}` has no nested paging, which VM `{}` wants",
+                cpu.get_ref(),
+                vm.name
+            ),
+            format!("use `{CPU_NESTED}`, or paging = \"shadow\""),
+        )),
+        (Some(cpu), _) => Ok(cpu.get_ref().clone()),
+        (None, Some(_)) => Ok(CPU_NESTED.into()),
+        (None, None) => Ok(CPU.into()),
+    }
 }
 
 fn domains(raw: &raw::Domains) -> Domains {
@@ -76,7 +94,15 @@ fn vm(lines: &Lines, raw: &Spanned<raw::Vm>) -> Result<Vm, Error> {
         line,
         name: name(lines, &raw.name)?,
         memory,
-        shadow_bits: shadow(lines, raw)?,
+        shadow_pages: shadow(lines, raw)?,
+        paging: known(
+            lines,
+            raw.paging.as_ref(),
+            "paging",
+            &["shadow", "nested"],
+            paging,
+        )?
+        .unwrap_or_default(),
         policy: known(lines, raw.policy.as_ref(), "policy", &["vtlb"], policy)?
             .unwrap_or(Policy::Vtlb),
         flush: known(
@@ -111,26 +137,14 @@ fn name(lines: &Lines, raw: &Spanned<String>) -> Result<String, Error> {
 
 fn shadow(lines: &Lines, raw: &raw::Vm) -> Result<u64, Error> {
     let Some(shadow) = &raw.shadow else {
-        return Ok(SHADOW_BITS_DEFAULT);
+        return Ok(SHADOW_PAGES_DEFAULT);
     };
     let pages = match shadow.get_ref() {
-        Shadow::Pages(pages) => *pages,
-        Shadow::Bytes(bytes) if bytes.is_multiple_of(PAGE) => bytes / PAGE,
-        Shadow::Bytes(_) => 0,
+        Shadow::Pages(pages) => Some(*pages),
+        Shadow::Bytes(bytes) => pages(*bytes),
     };
-    let bits = pages.trailing_zeros();
-    if pages.is_power_of_two() && (SHADOW_BITS_MIN..=SHADOW_BITS_MAX).contains(&bits) {
-        return Ok(u64::from(bits));
-    }
-    Err(Error::new(
-        lines.at(&shadow.span()),
-        "the shadow pool is no power of two of pages, or too small or too large",
-        format!(
-            "give it from {} to {} of memory, or the number of pages",
-            size::show(PAGE << SHADOW_BITS_MIN),
-            size::show(PAGE << SHADOW_BITS_MAX)
-        ),
-    ))
+    check_shadow(pages.unwrap_or(0))
+        .map_err(|(what, remedy)| Error::new(lines.at(&shadow.span()), what, remedy))
 }
 
 fn flush(name: &str) -> Option<Flush> {

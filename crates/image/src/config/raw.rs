@@ -43,7 +43,7 @@ pub struct System {
 #[serde(deny_unknown_fields)]
 pub struct Machine {
     pub memory: Spanned<Size>,
-    pub cpu: Option<String>,
+    pub cpu: Option<Spanned<String>>,
 }
 
 /// `[domains]`.
@@ -63,6 +63,7 @@ pub struct Vm {
     pub name: Spanned<String>,
     pub memory: Spanned<Size>,
     pub shadow: Option<Spanned<Shadow>>,
+    pub paging: Option<Spanned<String>>,
     pub policy: Option<Spanned<String>>,
     pub flush: Option<Spanned<String>>,
     pub priority: Option<Spanned<u64>>,

@@ -37,8 +37,8 @@ fn a_description_is_read() {
     assert_eq!(system.machine.cpu, "qemu64");
     let vm = &system.vms[0];
     assert_eq!(
-        (vm.memory, vm.shadow_bits, vm.priority),
-        (256 << 20, 11, 90)
+        (vm.memory, vm.shadow_pages, vm.priority),
+        (256 << 20, 2048, 90)
     );
     assert_eq!(vm.flush, Flush::Tag);
     assert!(vm.console, "the only VM has the console");
@@ -50,7 +50,44 @@ fn a_description_is_read() {
 #[test]
 fn a_shadow_pool_may_be_given_in_pages() {
     let system = System::parse("s", &GOOD.replace("\"8M\"", "1024")).expect("good");
-    assert_eq!(system.vms[0].shadow_bits, 10);
+    assert_eq!(system.vms[0].shadow_bits(), 10);
+}
+
+#[test]
+fn a_shadow_pool_has_at_least_what_one_instruction_may_need() {
+    let system = System::parse("s", &GOOD.replace("\"8M\"", "37")).expect("good");
+    let vm = &system.vms[0];
+    assert_eq!((vm.shadow_pages, vm.shadow_bits()), (37, 6));
+    for bad in ["36", "262145", "\"5000\""] {
+        assert!(but("\"8M\"", bad).contains("give it 37 to 262144 pages"));
+    }
+}
+
+#[test]
+fn a_shadow_pool_on_the_command_line_means_the_same() {
+    assert_eq!(parse_shadow("8M"), Ok(2048));
+    assert_eq!(parse_shadow("2048"), Ok(2048));
+    assert_eq!(parse_shadow("0x800000"), Ok(2048));
+    assert_eq!(parse_shadow("148K"), Ok(37));
+    for bad in ["36", "144K", "2K", "8G", "0", "5001K", "much"] {
+        assert!(parse_shadow(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn nested_paging_needs_a_processor_that_has_it() {
+    let nested = GOOD.replace("policy =", "paging = \"nested\"\npolicy =");
+    let system = System::parse("s", &nested).expect("good");
+    assert_eq!(system.vms[0].paging, Paging::Nested);
+    assert_eq!(system.machine.cpu, "max");
+    let with = |cpu: &str| nested.replace("\"512M\"", &format!("\"512M\"\ncpu = \"{cpu}\""));
+    let system = System::parse("s", &with("EPYC")).expect("good");
+    assert_eq!(system.machine.cpu, "EPYC");
+    let line = refusal(&with("qemu64"));
+    assert!(
+        line.starts_with("system.toml:4: `qemu64` has no nested paging, which VM `main` wants"),
+        "{line}"
+    );
 }
 
 #[test]
@@ -121,10 +158,11 @@ fn two_consoles_are_refused() {
 #[test]
 fn values_out_of_range_are_refused() {
     assert!(but("\"vtlb\"", "\"cached\"").contains("policy `cached` is not known: use vtlb"));
+    assert!(but("policy", "paging = \"soft\"\npolicy").contains("use shadow or nested"));
     assert!(but("\"tag\"", "\"none\"").contains("use invlpga or tag"));
     assert!(but("90", "255").contains("use 1 to 200"));
-    assert!(but("\"8M\"", "\"5M\"").contains("power of two"));
-    assert!(but("\"8M\"", "4").contains("power of two"));
+    assert!(but("\"8M\"", "\"5K\"").contains("no number of pages"));
+    assert!(but("\"8M\"", "4").contains("too small"));
     assert!(but("\"256M\"", "\"255M\"").contains("multiple of 2M"));
     assert!(but("\"256M\"", "\"4G\"").contains("3G at most"));
     assert!(but("\"256M\"", "\"lots\"").contains("expected an amount"));

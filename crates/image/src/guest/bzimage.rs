@@ -1,10 +1,11 @@
-//! Linux, by the 64-bit boot protocol (the kernel's Documentation/arch/x86/boot.rst): the loader fills the zero page,
-//! builds identity page tables and a GDT, puts the kernel where it prefers to run and the initramfs high.
+//! Linux, and what boots like it, by the 64-bit or the 32-bit boot protocol (the kernel's Documentation/arch/x86/boot.rst):
+//! the loader fills the zero page and a GDT, for a 64-bit entry builds identity page tables, puts the kernel where it prefers
+//! to run and the initramfs high.
 
 use protocol::system::Entry;
 
 use super::layout::{self, place_high};
-use super::{File, Loaded, Piece, Request, range, too_large};
+use super::{File, Loaded, Piece, Request, firmware, piece_range, range, too_large};
 use crate::Error;
 use crate::bytes::{part, put, u8_at, u16_at, u32_at, u64_at};
 
@@ -15,9 +16,12 @@ const ZERO_PAGE: u64 = 0x2000;
 const TABLES: u64 = 0x3000;
 const COMMAND_LINE: u64 = 0x9000;
 const PAGE: usize = 4096;
+/// The unit of the kernel's size.
+const PARAGRAPH: u64 = 16;
 
 /// Offsets in the setup header and the zero page (boot.rst, "Details of header fields", and zero-page.rst).
 mod field {
+    pub const RSDP: usize = 0x70;
     pub const E820_ENTRIES: usize = 0x1e8;
     pub const SETUP_SECTS: usize = 0x1f1;
     pub const SYSSIZE: usize = 0x1f4;
@@ -26,11 +30,13 @@ mod field {
     pub const HEADER_MAGIC: usize = 0x202;
     pub const VERSION: usize = 0x206;
     pub const TYPE_OF_LOADER: usize = 0x210;
+    pub const LOAD_FLAGS: usize = 0x211;
+    pub const CODE_32_START: usize = 0x214;
     pub const RAMDISK_IMAGE: usize = 0x218;
     pub const RAMDISK_SIZE: usize = 0x21c;
     pub const COMMAND_LINE: usize = 0x228;
     pub const INITRD_MAX: usize = 0x22c;
-    pub const LOAD_FLAGS_64: usize = 0x236;
+    pub const EXTENDED_LOAD_FLAGS: usize = 0x236;
     pub const COMMAND_LINE_SIZE: usize = 0x238;
     pub const PREFERRED_ADDRESS: usize = 0x258;
     pub const INIT_SIZE: usize = 0x260;
@@ -38,9 +44,13 @@ mod field {
 }
 /// The setup header may reach up to here in the zero page.
 const HEADER_END_MAX: usize = 0x290;
-/// First version that says where initrd, kernel and 64-bit entry may be.
-const VERSION_MIN: u16 = 0x20c;
-/// `xloadflags`: the kernel has a 64-bit entry, 0x200 behind its start.
+/// First version that says where the kernel prefers to be and how much room it needs.
+const VERSION_MIN: u16 = 0x20a;
+/// First version with `xloadflags`.
+const VERSION_EXTENDED_FLAGS: u16 = 0x20c;
+/// `loadflags`: the kernel is loaded at 1 MiB or above.
+const LOADED_HIGH: u8 = 1;
+/// `xloadflags`: the kernel has a 64-bit entry, 0x200 behind its start. The 32-bit entry is its start.
 const XLF_KERNEL_64: u16 = 1;
 const ENTRY_64: u64 = 0x200;
 /// A loader without a number of its own.
@@ -55,6 +65,14 @@ struct Header<'a> {
     init_size: u64,
     initrd_max: u64,
     command_line_size: u64,
+    width: Width,
+}
+
+/// Which protocol starts it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Width {
+    Bits32,
+    Bits64,
 }
 
 /// This is a bzImage, or was one before it was damaged.
@@ -77,13 +95,15 @@ pub fn load(request: &Request) -> Result<Loaded, Error> {
             request.memory,
         ));
     };
-    let mut occupied = vec![0..layout::HIGH_START, room];
+    let mut occupied = vec![room];
     let initrd = initrd(request, &header, &occupied)?;
     let command_line = command_line(request, &header)?;
+    let low = low_memory(request.memory, &header, initrd.as_ref(), command_line);
+    occupied.push(GDT..GDT + low.len() as u64);
     let mut pieces = vec![
         Piece {
             gpa: GDT,
-            bytes: low_memory(request.memory, &header, initrd.as_ref(), command_line),
+            bytes: low,
         },
         Piece {
             gpa: header.address,
@@ -91,16 +111,11 @@ pub fn load(request: &Request) -> Result<Loaded, Error> {
         },
     ];
     if let Some(initrd) = initrd {
-        occupied.push(initrd.gpa..initrd.gpa + initrd.bytes.len() as u64);
+        occupied.push(piece_range(&initrd));
         pieces.push(initrd);
     }
     Ok(Loaded {
-        entry: Entry::Linux64 {
-            rip: header.address + ENTRY_64,
-            zero_page: ZERO_PAGE,
-            cr3: TABLES,
-            gdt: GDT,
-        },
+        entry: header.entry(),
         pieces,
         occupied,
     })
@@ -117,18 +132,16 @@ impl<'a> Header<'a> {
                     version >> 8,
                     version & 0xff
                 ),
-                "use one of protocol 2.12 or later (Linux 3.8)",
+                "use one of protocol 2.10 or later (Linux 2.6.31)",
             ));
         }
         let truncated = || Error::new(name, "the Linux kernel is truncated", "copy it again");
         let header = Self::fields(file).ok_or_else(truncated)?;
-        let has_64_bit_entry =
-            u16_at(file, field::LOAD_FLAGS_64).is_some_and(|flags| flags & XLF_KERNEL_64 != 0);
-        if !has_64_bit_entry {
+        if u8_at(file, field::LOAD_FLAGS).is_none_or(|flags| flags & LOADED_HIGH == 0) {
             return Err(Error::new(
                 name,
-                "a Linux kernel without a 64-bit entry",
-                "use an x86_64 kernel",
+                "a Linux kernel that only a real-mode boot loader starts (zImage)",
+                "use a bzImage",
             ));
         }
         if header.address < layout::HIGH_START {
@@ -153,8 +166,14 @@ impl<'a> Header<'a> {
             0 => 4,
             sectors => u64::from(sectors),
         };
-        let size = u64::from(u32_at(file, field::SYSSIZE)?) * 16;
-        let kernel = part(file, (sectors + 1) * 512, size).filter(|kernel| !kernel.is_empty())?;
+        let size = u64::from(u32_at(file, field::SYSSIZE)?) * PARAGRAPH;
+        let start = (sectors + 1) * 512;
+        // The size is in paragraphs; the file may end inside the last one.
+        let there = (file.len() as u64).checked_sub(start)?;
+        let kernel = part(file, start, there.min(size))?;
+        if kernel.is_empty() || there.next_multiple_of(PARAGRAPH) < size {
+            return None;
+        }
         Some(Self {
             raw,
             kernel,
@@ -162,8 +181,37 @@ impl<'a> Header<'a> {
             init_size: u64::from(u32_at(file, field::INIT_SIZE)?).max(size),
             initrd_max: u64::from(u32_at(file, field::INITRD_MAX)?) + 1,
             command_line_size: u64::from(u32_at(file, field::COMMAND_LINE_SIZE)?),
+            width: width(file)?,
         })
     }
+
+    fn entry(&self) -> Entry {
+        match self.width {
+            Width::Bits64 => Entry::Linux64 {
+                rip: self.address + ENTRY_64,
+                zero_page: ZERO_PAGE,
+                cr3: TABLES,
+                gdt: GDT,
+            },
+            // The addresses lie in guest memory, which ends below 4 GiB.
+            Width::Bits32 => Entry::Linux32 {
+                eip: self.address as u32,
+                zero_page: ZERO_PAGE as u32,
+                gdt: GDT as u32,
+            },
+        }
+    }
+}
+
+/// The 64-bit entry is taken where there is one.
+fn width(file: &[u8]) -> Option<Width> {
+    let has_64_bit_entry = u16_at(file, field::VERSION)? >= VERSION_EXTENDED_FLAGS
+        && u16_at(file, field::EXTENDED_LOAD_FLAGS)? & XLF_KERNEL_64 != 0;
+    Some(if has_64_bit_entry {
+        Width::Bits64
+    } else {
+        Width::Bits32
+    })
 }
 
 /// The initramfs, as high as the kernel allows.
@@ -223,16 +271,23 @@ fn low_memory(
 ) -> Vec<u8> {
     let at = |gpa: u64| (gpa - GDT) as usize;
     let mut low = vec![0; at(COMMAND_LINE) + command_line.len() + 1];
-    put(&mut low, at(GDT), &gdt());
+    put(&mut low, at(GDT), &gdt(header.width));
     put(&mut low, at(ZERO_PAGE), &zero_page(memory, header, initrd));
-    put(&mut low, at(TABLES), &identity_tables());
+    if header.width == Width::Bits64 {
+        put(&mut low, at(TABLES), &identity_tables());
+    }
     put(&mut low, at(COMMAND_LINE), command_line);
     low
 }
 
-/// boot.rst, "64-bit boot protocol": __BOOT_CS 0x10 is flat 64-bit code, __BOOT_DS 0x18 flat data. (APM vol. 2, 4.8.)
-fn gdt() -> Vec<u8> {
-    [0, 0, 0x00af_9b00_0000_ffff_u64, 0x00cf_9300_0000_ffff]
+/// boot.rst, "32-bit boot protocol" and "64-bit boot protocol": __BOOT_CS 0x10 is flat code of the entry's width,
+/// __BOOT_DS 0x18 flat data. (APM vol. 2, 4.7 and 4.8.)
+fn gdt(width: Width) -> Vec<u8> {
+    let code = match width {
+        Width::Bits64 => 0x00af_9b00_0000_ffff_u64,
+        Width::Bits32 => 0x00cf_9b00_0000_ffff,
+    };
+    [0, 0, code, 0x00cf_9300_0000_ffff]
         .iter()
         .flat_map(|entry| entry.to_le_bytes())
         .collect()
@@ -242,6 +297,10 @@ fn zero_page(memory: u64, header: &Header, initrd: Option<&Piece>) -> Vec<u8> {
     let mut page = vec![0; PAGE];
     put(&mut page, field::SETUP_SECTS, header.raw);
     put(&mut page, field::TYPE_OF_LOADER, &[LOADER_UNDEFINED]);
+    put(&mut page, field::RSDP, &firmware::RSDP.to_le_bytes());
+    // Whoever loads a kernel elsewhere than it says there has to say where.
+    let start = header.address as u32;
+    put(&mut page, field::CODE_32_START, &start.to_le_bytes());
     put(
         &mut page,
         field::COMMAND_LINE,

@@ -24,6 +24,7 @@ fn request<'a>(kernel: &'a File, initrds: &'a [File]) -> Request<'a> {
 fn refusal(bytes: impl Into<Vec<u8>>) -> String {
     let kernel = file("guest", bytes);
     let line = load(&request(&kernel, &[]))
+        .map(|loaded| loaded.entry)
         .expect_err("refused")
         .to_string();
     assert!(
@@ -127,6 +128,54 @@ fn a_linux_kernel_is_laid_out_by_the_64_bit_protocol() {
 }
 
 #[test]
+fn a_linux_kernel_without_a_64_bit_entry_is_laid_out_by_the_32_bit_protocol() {
+    for (at, value) in [(0x236, 0), (0x206, 0x0a)] {
+        let mut image = bzimage(&[0x90; 4096]);
+        image[at] = value;
+        let kernel = file("bzImage", image);
+        let loaded = load(&request(&kernel, &[])).expect("loads");
+        let Entry::Linux32 {
+            eip,
+            zero_page,
+            gdt,
+        } = loaded.entry
+        else {
+            panic!("32-bit entry")
+        };
+        let (zero_page, gdt) = (u64::from(zero_page), u64::from(gdt));
+        assert_eq!(eip, 0x100_0000);
+        let memory = memory(&loaded);
+        assert_eq!(memory[eip as usize], 0x90);
+        assert_eq!(word(&memory, gdt + 0x14), 0x00cf_9b00, "__BOOT_CS");
+        assert_eq!(word(&memory, gdt + 0x1c), 0x00cf_9300, "__BOOT_DS");
+        assert_eq!(word(&memory, zero_page + 0x214), 0x100_0000);
+    }
+}
+
+#[test]
+fn a_linux_kernel_is_told_where_the_tables_are() {
+    let kernel = file("bzImage", bzimage(&[0x90; 4096]));
+    let loaded = load(&request(&kernel, &[])).expect("loads");
+    let Entry::Linux64 { zero_page, .. } = loaded.entry else {
+        panic!("64-bit entry")
+    };
+    let memory = memory(&loaded);
+    let rsdp = word(&memory, zero_page + 0x70) as usize;
+    assert_eq!(&memory[rsdp..rsdp + 8], b"RSD PTR ");
+}
+
+#[test]
+fn an_initrd_stays_below_the_kernels_limit() {
+    let mut image = bzimage(&[0x90; 4096]);
+    image[0x22c..0x230].copy_from_slice(&0x27f_ffff_u32.to_le_bytes());
+    let kernel = file("bzImage", image);
+    let initrds = [file("initrd", vec![7; 5000])];
+    let loaded = load(&request(&kernel, &initrds)).expect("loads");
+    let initrd = loaded.pieces.iter().find(|piece| piece.bytes[0] == 7);
+    assert_eq!(initrd.expect("a piece").gpa, 0x27f_e000);
+}
+
+#[test]
 fn another_loader_puts_the_same_kernel_and_header_into_memory() {
     use linux_loader::loader::{KernelLoader, bzimage::BzImage};
     use vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
@@ -170,8 +219,15 @@ fn a_linux_kernel_that_cannot_run_is_refused() {
         refusal(image)
     };
     assert!(refusal(&good[..2000]).contains("truncated: copy it again"));
-    assert!(but(0x206, &[0x0b, 2]).contains("boot protocol 2.11"));
-    assert!(but(0x236, &[0]).contains("64-bit entry"));
+    let last = good.len() - 15;
+    assert!(refusal(&good[..last - 1]).contains("truncated"));
+    let short = file("guest", &good[..last]);
+    assert!(
+        load(&request(&short, &[])).is_ok(),
+        "the last paragraph may be short"
+    );
+    assert!(but(0x206, &[9, 2]).contains("boot protocol 2.9"));
+    assert!(but(0x211, &[0]).contains("zImage"));
     assert!(but(0x260, &(200_u32 << 20).to_le_bytes()).contains("--memory 216M"));
     assert!(but(0x258, &[0xff; 8]).contains("use a smaller one"));
     assert!(but(0x258, &[0; 8]).contains("below 1 MiB"));
@@ -215,7 +271,7 @@ fn a_multiboot_elf_is_laid_out_with_information_and_modules() {
     let memory = memory(&loaded);
     assert_eq!(&memory[0x800c..0x8010], b"code");
     assert_eq!(word(&memory, info) & 0x4d, 0x4d);
-    assert_eq!(word(&memory, info + 4), 640);
+    assert_eq!(word(&memory, info + 4), 639);
     assert_eq!(word(&memory, info + 8), 63 << 10);
     assert_eq!(
         text(&memory, word(&memory, info + 16)),
@@ -237,6 +293,97 @@ fn a_multiboot_elf_is_laid_out_with_information_and_modules() {
         (word(&memory, third + 12), word(&memory, third + 20)),
         (63 << 20, 1)
     );
+}
+
+/// An ELF file with a PVH note, whose entry is `entry`.
+fn pvh(entry: u64) -> Vec<u8> {
+    let mut note = vec![4, 0, 0, 0, 8, 0, 0, 0, 18, 0, 0, 0];
+    note.extend(b"Xen\0");
+    note.extend(entry.to_le_bytes());
+    let mut elf = elf64(
+        0xffff_8000_0000_0000,
+        &[(0x10_0000, b"code", 0x1000, 5), (0, &note, 24, 4)],
+    );
+    elf[64 + 56] = 4; // the second segment is PT_NOTE
+    elf
+}
+
+#[test]
+fn a_pvh_program_is_laid_out_with_start_information_and_modules() {
+    let kernel = file("dir/vmlinux", pvh(0x10_0002));
+    let modules = [
+        file("a/first", b"1".to_vec()),
+        file("second", b"22".to_vec()),
+    ];
+    let loaded = load(&request(&kernel, &modules)).expect("loads");
+    let Entry::Pvh { eip, start_info } = loaded.entry else {
+        panic!("PVH entry")
+    };
+    assert_eq!(eip, 0x10_0002);
+    let memory = memory(&loaded);
+    assert_eq!(&memory[0x10_0000..0x10_0004], b"code");
+    let info = u64::from(start_info);
+    assert_eq!(word(&memory, info), 0x336e_c578);
+    assert_eq!((word(&memory, info + 4), word(&memory, info + 12)), (1, 2));
+    assert_eq!(text(&memory, word(&memory, info + 24)), "console=ttyS0");
+    let rsdp = word(&memory, info + 32) as usize;
+    assert_eq!(&memory[rsdp..rsdp + 8], b"RSD PTR ");
+    let second = word(&memory, info + 16) + 32;
+    assert_eq!(memory[word(&memory, second) as usize..][..2], *b"22");
+    assert_eq!(word(&memory, second + 8), 2);
+    assert_eq!(text(&memory, word(&memory, second + 16)), "second");
+    let map = word(&memory, info + 40);
+    assert_eq!(word(&memory, info + 48), 3);
+    assert_eq!(
+        (word(&memory, map + 8), word(&memory, map + 16)),
+        (0x9_fc00, 1)
+    );
+    assert_eq!(word(&memory, map + 48), 1 << 20);
+}
+
+#[test]
+fn a_program_with_both_headers_starts_by_multiboot() {
+    let mut code = header(0, &[]);
+    code.resize(0x100, 0x90);
+    let mut elf = pvh(0x10_0000);
+    elf.resize(elf.len().next_multiple_of(4), 0);
+    elf.extend(code);
+    let kernel = file("both", elf);
+    let entry = load(&request(&kernel, &[])).map(|loaded| loaded.entry);
+    // Its ELF entry is of no use; that it was looked at shows the choice.
+    assert!(entry.expect_err("refused").to_string().contains("entry"));
+}
+
+#[test]
+fn a_pvh_entry_outside_the_program_is_refused() {
+    assert!(refusal(pvh(0x20_0000)).contains("entry"));
+}
+
+#[test]
+fn a_program_may_take_the_first_page_but_not_the_tables_place() {
+    let code = header(0, &[]);
+    let kernel = file("low", elf64(0x100, &[(0, &code, 0x9_0000, 7)]));
+    let loaded = load(&request(&kernel, &[])).expect("loads");
+    assert!(is_sound(&loaded, MEMORY));
+    assert_eq!(memory(&loaded)[..4], code[..4]);
+    let line = refusal(elf64(0xf_0000, &[(0xe_0000, &code, 0x1_8000, 7)]));
+    assert!(line.contains("machine's tables"), "{line}");
+}
+
+#[test]
+fn a_gap_that_was_filled_is_nobodys_place() {
+    let code = header(0, &[]);
+    let elf = elf64(
+        0x10_0000,
+        &[(0x10_0000, &code, 64, 7), (0x10_4000, b"end", 3, 7)],
+    );
+    let kernel = file("k", elf);
+    let loads = [("s:1".to_string(), file("extra", vec![1; 64]), 0x10_2000)];
+    let refused = load(&Request {
+        loads: &loads,
+        ..request(&kernel, &[])
+    });
+    assert!(refused.is_err());
 }
 
 #[test]
@@ -277,7 +424,8 @@ fn a_multiboot_program_that_cannot_run_is_refused() {
 fn what_is_no_guest_is_refused() {
     assert!(refusal(b"".to_vec()).contains("empty"));
     assert!(refusal(b"#!/bin/sh".to_vec()).contains("no known guest format"));
-    assert!(refusal(elf64(0, &[(0x8000, b"code", 4, 7)])).contains("without a multiboot 1 header"));
+    assert!(refusal(elf64(0, &[(0x8000, b"code", 4, 7)])).contains("neither a multiboot 1"));
+    assert!(refusal(b"\x1f\x8b\x08".to_vec()).contains("gunzip"));
 }
 
 #[test]
@@ -355,6 +503,14 @@ proptest! {
         let code = header(3, &[]);
         let elf = elf64(0x8010, &[(0x8000, &code, 0x9000, 7), (0x20_0000, &[1; 64], 64, 6)]);
         prop_assert!(survives(elf, cut.max(100), &damage));
+    }
+
+    #[test]
+    fn a_damaged_pvh_program_is_loaded_soundly_or_refused(
+        cut in 0usize..400,
+        damage in proptest::collection::vec((0usize..220, any::<u8>()), 0..6),
+    ) {
+        prop_assert!(survives(pvh(0x10_0000), cut.max(100), &damage));
     }
 
     #[test]

@@ -1,0 +1,3 @@
+/* Nothing x86 has alone. */
+
+#pragma once

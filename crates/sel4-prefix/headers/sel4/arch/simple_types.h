@@ -1,0 +1,3 @@
+/* See sel4/sel4_arch/simple_types.h. */
+
+#pragma once

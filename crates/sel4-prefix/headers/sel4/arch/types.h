@@ -1,0 +1,45 @@
+/* Capabilities of x86, and how frames can be mapped. */
+
+#pragma once
+
+#include <sel4/config.h>
+#include <sel4/macros.h>
+#include <sel4/simple_types.h>
+#include <sel4/sel4_arch/types.h>
+
+typedef seL4_CPtr seL4_X86_ASIDControl;
+typedef seL4_CPtr seL4_X86_ASIDPool;
+typedef seL4_CPtr seL4_X86_IOSpace;
+typedef seL4_CPtr seL4_X86_IOPort;
+typedef seL4_CPtr seL4_X86_IOPortControl;
+typedef seL4_CPtr seL4_X86_Page;
+typedef seL4_CPtr seL4_X86_PDPT;
+typedef seL4_CPtr seL4_X86_PageDirectory;
+typedef seL4_CPtr seL4_X86_PageTable;
+typedef seL4_CPtr seL4_X86_IOPageTable;
+typedef seL4_CPtr seL4_X86_EPTPML4;
+typedef seL4_CPtr seL4_X86_EPTPDPT;
+typedef seL4_CPtr seL4_X86_EPTPD;
+typedef seL4_CPtr seL4_X86_EPTPT;
+typedef seL4_CPtr seL4_X86_VCPU;
+
+/* Bits: write-through, cache disabled, PAT. */
+typedef enum {
+    seL4_X86_WriteBack = 0,
+    seL4_X86_Default_VMAttributes = 0,
+    seL4_X86_WriteThrough = 1,
+    seL4_X86_CacheDisabled = 2,
+    seL4_X86_Uncacheable = 3,
+    seL4_X86_WriteCombining = 4,
+    SEL4_FORCE_LONG_ENUM(seL4_X86_VMAttributes)
+} seL4_X86_VMAttributes;
+
+typedef enum {
+    seL4_X86_EPT_Uncached_VMAttributes = 0,
+    seL4_X86_EPT_WriteCombining = 1,
+    seL4_X86_EPT_WriteThrough = 4,
+    seL4_X86_EPT_WriteProtected = 5,
+    seL4_X86_EPT_WriteBack = 6,
+    seL4_X86_EPT_Default_VMAttributes = 6,
+    SEL4_FORCE_LONG_ENUM(seL4_X86_EPT_VMAttributes)
+} seL4_X86_EPT_VMAttributes;

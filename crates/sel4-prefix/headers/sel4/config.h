@@ -1,0 +1,5 @@
+/* The configuration. */
+
+#pragma once
+
+#include <autoconf.h>

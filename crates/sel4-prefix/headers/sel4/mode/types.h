@@ -1,0 +1,3 @@
+/* Nothing depends on the width of a word. */
+
+#pragma once

@@ -1,0 +1,3 @@
+/* Nothing x86_64 has alone. */
+
+#pragma once

@@ -1,0 +1,203 @@
+//! System calls that move a message, a signal or nothing.
+
+use super::{
+    kit::{Kit, none},
+    priority,
+    report::{clock, overhead, repeat, row},
+};
+use bench_root::Summary;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use sel4::{Cap, MessageInfo, Result, cap, cap_type, init_thread::slot};
+
+/// What the other thread is to use, and when it came to run.
+static ENDPOINT: AtomicU64 = AtomicU64::new(0);
+static REPLY: AtomicU64 = AtomicU64::new(0);
+static PING: AtomicU64 = AtomicU64::new(0);
+static PONG: AtomicU64 = AtomicU64::new(0);
+static LENGTH: AtomicU64 = AtomicU64::new(0);
+static STAMP: AtomicU64 = AtomicU64::new(0);
+
+fn named<T: sel4::CapType>(place: &AtomicU64) -> Cap<T> {
+    Cap::from_bits(place.load(Relaxed))
+}
+
+fn message(length: usize) -> MessageInfo {
+    MessageInfo::new(0, 0, 0, length)
+}
+
+/// Answers every call with a message as long as [`LENGTH`] says.
+extern "C" fn answer() -> ! {
+    let (endpoint, reply): (cap::Endpoint, cap::Reply) = (named(&ENDPOINT), named(&REPLY));
+    let info = message(LENGTH.load(Relaxed) as usize);
+    let _ = endpoint.recv_with_mrs(reply);
+    loop {
+        let _ = endpoint.reply_recv_with_mrs(info, [0; 4], reply);
+    }
+}
+
+/// Receives, and notes when.
+extern "C" fn receive() -> ! {
+    let (endpoint, reply): (cap::Endpoint, cap::Reply) = (named(&ENDPOINT), named(&REPLY));
+    loop {
+        let _ = endpoint.recv_with_mrs(reply);
+        STAMP.store(clock(), Relaxed);
+    }
+}
+
+/// Waits, and notes when it is over.
+extern "C" fn wait() -> ! {
+    let ping: cap::Notification = named(&PING);
+    loop {
+        let _ = ping.wait();
+        STAMP.store(clock(), Relaxed);
+    }
+}
+
+/// Waits, and signals back.
+extern "C" fn echo() -> ! {
+    let (ping, pong): (cap::Notification, cap::Notification) = (named(&PING), named(&PONG));
+    loop {
+        let _ = ping.wait();
+        pong.signal();
+    }
+}
+
+/// Gives its turn up again and again.
+extern "C" fn peer() -> ! {
+    loop {
+        sel4::r#yield();
+    }
+}
+
+/// The time from a call of this thread to the other's stamp.
+fn one_way(mut operation: impl FnMut()) -> Summary {
+    let overhead = overhead();
+    let mut summary = Summary::new();
+    for _ in 0..super::report::ROUNDS {
+        let first = clock();
+        operation();
+        summary.add(first, STAMP.load(Relaxed), overhead);
+    }
+    summary
+}
+
+pub(crate) fn measure(kit: &mut Kit) -> Result<()> {
+    simple(kit)?;
+    calls(kit)?;
+    one_way_messages(kit)?;
+    switches(kit)
+}
+
+fn simple(kit: &mut Kit) -> Result<()> {
+    let notification = kit.make::<cap_type::Notification>()?;
+    let endpoint = kit.make::<cap_type::Endpoint>()?;
+    row("poll", repeat(|| _ = notification.poll()));
+    row("yield", repeat(sel4::r#yield));
+    row("signal", repeat(|| notification.signal()));
+    row(
+        "nb-send",
+        repeat(|| endpoint.nb_send_with_mrs(message(0), [])),
+    );
+    Ok(())
+}
+
+fn calls(kit: &mut Kit) -> Result<()> {
+    let here = slot::VSPACE.cap();
+    let there = kit.space()?;
+    let rows = [
+        ("call-same-space", here, 0),
+        ("call", there, 0),
+        ("call-4-words", there, 4),
+    ];
+    for (name, space, length) in rows {
+        let server = server(kit, space, length)?;
+        let endpoint: cap::Endpoint = named(&ENDPOINT);
+        let info = message(length);
+        let round = || drop(endpoint.call_with_mrs(info, [0; 4]));
+        row(name, repeat(round));
+        server.tcb_suspend()?;
+    }
+    long_call(kit, there)
+}
+
+/// Ten words, which go by the IPC buffers.
+fn long_call(kit: &mut Kit, space: cap::VSpace) -> Result<()> {
+    const WORDS: usize = 10;
+    let server = server(kit, space, WORDS)?;
+    let endpoint: cap::Endpoint = named(&ENDPOINT);
+    let (frame, address) = kit.show()?;
+    // The server's buffer is in this program's space only: the kernel writes to the frame.
+    server.tcb_set_ipc_buffer(address as u64, frame)?;
+    let round = || drop(endpoint.call_with_mrs(message(WORDS), [0; 4]));
+    row("call-10-words", repeat(round));
+    server.tcb_suspend()
+}
+
+fn server(kit: &mut Kit, space: cap::VSpace, length: usize) -> Result<cap::Tcb> {
+    ENDPOINT.store(kit.make::<cap_type::Endpoint>()?.bits(), Relaxed);
+    REPLY.store(kit.make::<cap_type::Reply>()?.bits(), Relaxed);
+    LENGTH.store(length as u64, Relaxed);
+    kit.passive(space, answer)
+}
+
+fn one_way_messages(kit: &mut Kit) -> Result<()> {
+    let here = slot::VSPACE.cap();
+    let endpoint = kit.make::<cap_type::Endpoint>()?;
+    let notification = kit.make::<cap_type::Notification>()?;
+    ENDPOINT.store(endpoint.bits(), Relaxed);
+    REPLY.store(kit.make::<cap_type::Reply>()?.bits(), Relaxed);
+    PING.store(notification.bits(), Relaxed);
+    let space = kit.space()?;
+    let time = kit.time()?;
+    let receiver = kit.thread(space, priority::SERVER, time, none(), receive)?;
+    receiver.tcb_resume()?;
+    row(
+        "send-higher",
+        one_way(|| endpoint.send_with_mrs(message(0), [])),
+    );
+    receiver.tcb_suspend()?;
+    let time = kit.time()?;
+    let waiter = kit.thread(here, priority::SERVER, time, none(), wait)?;
+    waiter.tcb_resume()?;
+    row("signal-higher", one_way(|| notification.signal()));
+    waiter.tcb_suspend()?;
+    let time = kit.time()?;
+    let waiter = kit.thread(here, priority::MAIN, time, none(), wait)?;
+    waiter.tcb_resume()?;
+    sel4::r#yield();
+    waiter.tcb_set_priority(slot::TCB.cap(), priority::BELOW)?;
+    // The waiter stays below and wakes once; the others find it ready or running.
+    let overhead = overhead();
+    let first = clock();
+    notification.signal();
+    let last = clock();
+    let mut summary = Summary::new();
+    summary.add(first, last, overhead);
+    row("signal-lower", summary);
+    waiter.tcb_suspend()
+}
+
+fn switches(kit: &mut Kit) -> Result<()> {
+    let here = slot::VSPACE.cap();
+    let (ping, pong) = (
+        kit.make::<cap_type::Notification>()?,
+        kit.make::<cap_type::Notification>()?,
+    );
+    PING.store(ping.bits(), Relaxed);
+    PONG.store(pong.bits(), Relaxed);
+    let time = kit.time()?;
+    let other = kit.thread(here, priority::MAIN, time, none(), echo)?;
+    other.tcb_resume()?;
+    sel4::r#yield();
+    let round = || {
+        ping.signal();
+        drop(pong.wait());
+    };
+    row("signal-wait", repeat(round));
+    other.tcb_suspend()?;
+    let time = kit.time()?;
+    let other = kit.thread(here, priority::MAIN, time, none(), peer)?;
+    other.tcb_resume()?;
+    row("yield-peer", repeat(sel4::r#yield));
+    other.tcb_suspend()
+}

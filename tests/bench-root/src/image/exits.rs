@@ -1,0 +1,106 @@
+//! A guest's exit to its handler, and the answer that lets it run again.
+
+#![allow(unsafe_code)] // writes the guest's program
+
+use super::{
+    faults::{ANSWER, Scene},
+    kit::Kit,
+    priority,
+};
+use core::sync::atomic::Ordering::Relaxed;
+use exit_abi::{Mask, Register};
+use sel4::{
+    CapRights, Result, VmAttributes, cap, cap_type,
+    init_thread::slot,
+    shadow_pool::{Entry, Fill, Link},
+    sys::label::fill,
+};
+use words::x86::{cr0, cr4, efer};
+use words::{Gfn, Gpa};
+
+const POOL_BITS: usize = 6;
+/// `cpuid; jmp` to it.
+const PROGRAM: [u8; 4] = [0x0f, 0xa2, 0xeb, 0xfc];
+
+pub(crate) fn measure(kit: &mut Kit) -> Result<()> {
+    let here = slot::VSPACE.cap();
+    let there = kit.space()?;
+    // The answer sets RIP: to where the instruction is.
+    let rip = Mask::default().with(Register::Rip);
+    for (name, space, words) in [("cpuid-exit-same-space", here, 2), ("cpuid-exit", there, 2)] {
+        let scene = Scene::new(kit, space, words, true)?;
+        let guest = guest(kit, scene.endpoint)?;
+        ANSWER[0].store(rip.0, Relaxed);
+        scene.finish(name, guest)?;
+    }
+    Ok(())
+}
+
+fn guest(kit: &mut Kit, exits: cap::Endpoint) -> Result<cap::Tcb> {
+    let pool = kit.make_sized::<cap_type::ShadowPool>(POOL_BITS)?;
+    let vcpu = kit.make::<cap_type::VCpu>()?;
+    let space = kit.make::<cap_type::GuestPml4>()?;
+    slot::ASID_POOL.cap().asid_pool_assign_guest(space)?;
+    pool.bind_space(space)?;
+    pool.bind_vcpu(vcpu)?;
+    let (origin, attributes) = (Gpa::new(0), VmAttributes::DEFAULT);
+    let pdpt = kit.make::<cap_type::GuestPdpt>()?;
+    pdpt.guest_pdpt_map(space, origin, attributes)?;
+    let directory = kit.make::<cap_type::GuestPageDirectory>()?;
+    directory.guest_page_directory_map(space, origin, attributes)?;
+    let table = kit.make::<cap_type::GuestPageTable>()?;
+    table.guest_page_table_map(space, origin, attributes)?;
+    let (frame, address) = kit.show()?;
+    // SAFETY: the frame is mapped there and nobody else's yet.
+    unsafe { (address as *mut [u8; 4]).write_volatile(PROGRAM) };
+    let frame = kit.copy(frame)?;
+    frame.frame_map_guest(space, origin, CapRights::read_write(), attributes)?;
+    for (page, level) in [(0, 4), (1, 3), (2, 2), (3, 1)] {
+        pool.reset(page, level)?;
+    }
+    let place = |page| Entry { page, slot: 0 };
+    for page in 0..3 {
+        pool.link(&[Link {
+            parent: place(page),
+            child: page + 1,
+        }])?;
+    }
+    pool.fill(&[Fill {
+        entry: place(3),
+        frame: Gfn::new(0),
+        attributes: fill::WRITE | fill::USER | fill::EXECUTE,
+    }])?;
+    start_state(vcpu)?;
+    pool.set_root(0, vcpu)?;
+    let time = kit.time()?;
+    let tcb = kit.make::<cap_type::Tcb>()?;
+    tcb.tcb_set_sched_params(slot::TCB.cap(), 0, priority::BELOW, time, exits)?;
+    vcpu.bind_tcb(tcb)?;
+    vcpu.run()?;
+    Ok(tcb)
+}
+
+/// Long mode, at address 0.
+fn start_state(vcpu: cap::VCpu) -> Result<()> {
+    let code = 0xa9b << 16 | 0x8 | 0xffff_ffff << 32;
+    let data = 0xc93 << 16 | 0x10 | 0xffff_ffff << 32;
+    let pairs = [
+        (Register::Rip, 0),
+        (Register::Rflags, 2),
+        (Register::Cr0, cr0::PE | cr0::PG | cr0::NE | cr0::ET),
+        (Register::Cr3, 0),
+        (Register::Cr4, cr4::PAE),
+        (Register::Efer, efer::LME | efer::LMA),
+        (Register::CsBase, 0),
+        (Register::Es, data),
+        (Register::Cs, code),
+        (Register::Ss, data),
+        (Register::Ds, data),
+        (Register::Cpl, 0),
+    ];
+    // One register a call: a mask has its values in the registers' own order.
+    for (register, value) in pairs {
+        vcpu.write_registers(Mask::default().with(register), &[value])?;
+    }
+    Ok(())
+}

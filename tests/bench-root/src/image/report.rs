@@ -1,0 +1,88 @@
+//! Readings of the clock, the lines that say what they came to, and the end of the run.
+
+use bench_root::Summary;
+use sel4::{init_thread::slot, logging::PLAIN};
+
+/// Measurements of a row, and as many before them that do not count.
+pub(crate) const ROUNDS: u64 = 64;
+const WARM_UP: u64 = 16;
+
+/// The clock: instructions executed, under `-icount shift=0`.
+#[inline(always)]
+pub(crate) fn clock() -> u64 {
+    #[allow(unsafe_code)] // reads a counter
+    // SAFETY: RDTSC has no effect.
+    unsafe {
+        core::arch::x86_64::_rdtsc()
+    }
+}
+
+/// What two readings with nothing between them differ by.
+#[inline(always)]
+pub(crate) fn overhead() -> u64 {
+    let first = clock();
+    clock() - first
+}
+
+/// Measures the operation again and again.
+#[inline(always)]
+pub(crate) fn repeat(mut operation: impl FnMut()) -> Summary {
+    let overhead = overhead();
+    let mut summary = Summary::new();
+    for n in 0..WARM_UP + ROUNDS {
+        let first = clock();
+        operation();
+        let last = clock();
+        if n >= WARM_UP {
+            summary.add(first, last, overhead);
+        }
+    }
+    summary
+}
+
+/// As [`repeat`], for an operation that fails or needs something done after each.
+#[inline(always)]
+pub(crate) fn repeat_with<T>(
+    mut operation: impl FnMut() -> sel4::Result<T>,
+    mut after: impl FnMut() -> sel4::Result<()>,
+) -> sel4::Result<Summary> {
+    let overhead = overhead();
+    let mut summary = Summary::new();
+    for n in 0..WARM_UP + ROUNDS {
+        let first = clock();
+        let done = operation();
+        let last = clock();
+        done?;
+        if n >= WARM_UP {
+            summary.add(first, last, overhead);
+        }
+        after()?;
+    }
+    Ok(summary)
+}
+
+/// One row's line.
+#[inline(never)]
+pub(crate) fn row(name: &str, summary: Summary) {
+    log::info!(target: PLAIN, "umbra-bench {name} {summary}");
+}
+
+/// Says how it went, to people and to the machine, and ends the run.
+pub(crate) fn end(good: bool) {
+    let value = u8::from(!good);
+    let status = value << 1 | 1;
+    log::info!(
+        target: PLAIN,
+        "umbra-end vm=root-task reason=exit-port value={value} status={status}"
+    );
+    let port = sel4::CPtr::from_bits(EXIT_PORT).cast::<sel4::cap_type::IOPort>();
+    let path = slot::CNODE.cap().absolute_cptr(port);
+    // Without the port the run ends by its time limit.
+    let _ = slot::IO_PORT_CONTROL
+        .cap()
+        .ioport_control_issue(0xf4, 0xf4, &path);
+    let _ = port.ioport_out8(0xf4, value);
+}
+
+/// A slot that nothing else uses: the last of the CNode.
+const EXIT_PORT: u64 = (1 << sel4::init_thread::CNODE_SIZE_BITS) - 1;

@@ -1,0 +1,63 @@
+//! seL4's interface, behaviour by behaviour, in the booted kernel: a root task looks at all of them in one boot, and each is
+//! a test here.
+
+#[allow(dead_code)] // each test program uses a part of it
+mod common;
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use common::{Run, Session, UMBRA, text};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+include!("conformance/src/names.rs");
+
+macro_rules! names {
+    ($($module:ident: $($name:ident)*;)*) => {
+        const NAMES: &[(&str, &str)] = &[$($((stringify!($module), stringify!($name)),)*)*];
+    };
+}
+behaviours!(names);
+
+/// For the whole run.
+const LIMIT: Duration = Duration::from_secs(300);
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // One machine, whatever the number of processors.
+    arguments.test_threads = Some(1);
+    let boot = Arc::new(OnceLock::new());
+    let trials = NAMES.iter().map(|&(module, name)| {
+        let boot = Arc::clone(&boot);
+        Trial::test(format!("{module}::{name}"), move || {
+            behaves(boot.get_or_init(run), name)
+        })
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// Everything the root task said.
+fn run() -> String {
+    // The linter may be run without an image; the tests cannot.
+    const FOLDER: Option<&str> = option_env!("UMBRA_IMAGE_DIR");
+    let program = Path::new(FOLDER.expect("the image was built")).join("conformance");
+    let limit = LIMIT.as_secs().to_string();
+    let mut command = Command::new(UMBRA);
+    command
+        .args(["run", "--quiet", "--timeout", &limit])
+        .args(["--root-task", text(&program)]);
+    let Run { out, err, .. } = Session::spawn(command).finish(LIMIT * 2);
+    out + &err
+}
+
+fn behaves(out: &str, name: &str) -> Result<(), Failed> {
+    let prefix = format!("umbra-test {name} ");
+    let line = out.lines().find_map(|line| line.strip_prefix(&prefix));
+    match line {
+        Some("ok") => Ok(()),
+        Some(why) => Err(why.into()),
+        None => Err(format!("nothing was said about it:\n{out}").into()),
+    }
+}

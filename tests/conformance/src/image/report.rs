@@ -1,0 +1,126 @@
+//! The lines that say how a check went, and the end of the run.
+
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use sel4::{init_thread::slot, logging::PLAIN};
+
+/// Where a check failed, and the two values that should have been equal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Failure {
+    pub(crate) file: &'static str,
+    pub(crate) line: u32,
+    pub(crate) found: u64,
+    pub(crate) wanted: u64,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            file,
+            line,
+            found,
+            wanted,
+        } = self;
+        write!(f, "{file}:{line}: {found:#x}, where {wanted:#x} was due")
+    }
+}
+
+/// How a check went.
+pub(crate) type Check<T = ()> = Result<T, Failure>;
+
+/// Fails, with both values, unless they are equal.
+macro_rules! equal {
+    ($found:expr, $wanted:expr) => {{
+        let (found, wanted) = ($found as u64, $wanted as u64);
+        if found != wanted {
+            return Err($crate::image::report::Failure {
+                file: file!(),
+                line: line!(),
+                found,
+                wanted,
+            });
+        }
+    }};
+}
+
+/// Fails unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr) => {
+        equal!(u64::from($condition), 1u64)
+    };
+}
+
+/// Fails unless the marks made so far are these; there are none afterwards.
+macro_rules! marks {
+    ($($mark:expr),* $(,)?) => {{
+        let wanted: &[u64] = &[$($mark),*];
+        let (found, count) = $crate::image::thread::take_marks();
+        for (n, mark) in wanted.iter().enumerate() {
+            equal!(if n < count { found[n] } else { u64::MAX }, *mark);
+        }
+        equal!(count, wanted.len());
+    }};
+}
+
+/// Fails unless the answer is this error with these words.
+macro_rules! refused {
+    ($answer:expr, $error:ident $(, $word:expr)* $(,)?) => {{
+        let answer = $answer;
+        let words: &[u64] = &[$($word as u64),*];
+        equal!(answer.label, sel4::Error::$error as u64);
+        equal!(answer.length, words.len());
+        for (n, word) in words.iter().enumerate() {
+            equal!(answer.words[n], *word);
+        }
+    }};
+}
+
+/// Fails unless the call succeeded; its answer.
+macro_rules! done {
+    ($answer:expr) => {{
+        let answer = $answer;
+        equal!(answer.label, 0u64);
+        answer
+    }};
+}
+
+pub(crate) use {done, ensure, equal, marks, refused};
+
+static FAILED: AtomicU64 = AtomicU64::new(0);
+
+/// One check's line.
+pub(crate) fn line(name: &str, check: Check) {
+    match check {
+        Ok(()) => log::info!(target: PLAIN, "umbra-test {name} ok"),
+        Err(why) => {
+            FAILED.fetch_add(1, Relaxed);
+            log::info!(target: PLAIN, "umbra-test {name} failed: {why}");
+        }
+    }
+}
+
+/// A behaviour that never ends: the rest cannot be looked at.
+pub(crate) fn hangs(name: &str) {
+    FAILED.fetch_add(1, Relaxed);
+    log::info!(target: PLAIN, "umbra-test {name} failed: it never ends");
+    end();
+}
+
+/// Says how it went, to people and to the machine, and ends the run.
+pub(crate) fn end() {
+    let value = u8::from(FAILED.load(Relaxed) != 0);
+    let status = value << 1 | 1;
+    log::info!(
+        target: PLAIN,
+        "umbra-end vm=root-task reason=exit-port value={value} status={status}"
+    );
+    let port = sel4::CPtr::from_bits(EXIT_PORT).cast::<sel4::cap_type::IOPort>();
+    let path = slot::CNODE.cap().absolute_cptr(port);
+    let control = slot::IO_PORT_CONTROL.cap();
+    // Without the port the run ends by its time limit.
+    let _ = control.ioport_control_issue(0xf4, 0xf4, &path);
+    let _ = port.ioport_out8(0xf4, value);
+}
+
+/// A slot that nothing else uses: the last of the CNode.
+const EXIT_PORT: u64 = (1 << sel4::init_thread::CNODE_SIZE_BITS) - 1;

@@ -1,0 +1,105 @@
+//! The booted system with guests that nobody here wrote, unpacked by `./setup`: Debian's kernels for 32-bit processors, and
+//! memtest86+ in both widths. What was not to be had is listed as ignored, with the reason.
+
+#[allow(dead_code)] // not every test program that has this module uses all of it
+mod common;
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
+
+use common::{Session, UMBRA};
+use libtest_mimic::{Arguments, Failed, Trial};
+
+/// For a guest that answers at once, on a slow machine.
+const SHORT: Duration = Duration::from_secs(300);
+/// For Linux to reach its shell, and for memtest86+ to get through all its tests but the last.
+const LONG: Duration = Duration::from_secs(900);
+/// Exit status of a guest that asked for a reset.
+const RESET: i32 = 6;
+const PROMPT: &str = "/root # ";
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // One machine at a time, whatever the number of processors.
+    arguments.test_threads = Some(1);
+    let trials = vec![
+        trial("linux_686_boots_to_a_shell", "vmlinuz-686", || {
+            linux("linux-686", "shadow");
+        }),
+        trial("linux_686_pae_boots_to_a_shell", "vmlinuz-686-pae", || {
+            linux("linux-686-pae", "shadow");
+        }),
+        trial(
+            "linux_686_pae_boots_under_nested_paging",
+            "vmlinuz-686-pae",
+            || linux("linux-686-pae", "nested"),
+        ),
+        trial("memtest_finds_no_error", "memtest86+x64.bin", || {
+            memtest("memtest");
+        }),
+        trial(
+            "memtest_of_32_bits_finds_no_error",
+            "memtest86+ia32.bin",
+            || memtest("memtest-32"),
+        ),
+    ];
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+/// A test that needs a file in the cache.
+fn trial(name: &str, file: &str, body: fn()) -> Trial {
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/linux/cache");
+    let there = cache.join(file).is_file();
+    if !there {
+        eprintln!("ignored: {name}: no guests/linux/cache/{file}: run ./setup");
+    }
+    let trial = Trial::test(name, move || {
+        body();
+        Ok::<(), Failed>(())
+    });
+    trial.with_ignored_flag(!there)
+}
+
+fn start(arguments: &[&str]) -> Session {
+    let mut command = Command::new(UMBRA);
+    let limit = (LONG * 2).as_secs().to_string();
+    command
+        .args(["run", "--quiet", "--timeout", &limit])
+        .args(arguments);
+    Session::spawn(command)
+}
+
+/// Boot, one command, power off.
+fn linux(guest: &str, paging: &str) {
+    let mut session = start(&["--guest", guest, "--paging", paging]);
+    session.expect(PROMPT, LONG);
+    session.send("echo sum=$((1200 + 34)); uname -m\n");
+    session.expect("sum=1234", SHORT);
+    session.expect("i686", SHORT);
+    session.expect(PROMPT, SHORT);
+    session.send("poweroff\n");
+    session.finish(SHORT).ends_with(0).says("main powered off");
+}
+
+/// Until the test that comes after the address tests and the moving inversions, without an error; then Escape, which resets
+/// the machine.
+fn memtest(guest: &str) {
+    let mut session = start(&["--guest", guest, "--memory", "32M"]);
+    session.expect("Memtest86+", SHORT);
+    session.expect("Modulo 20, random pattern", LONG);
+    session.expect("Errors: ", SHORT);
+    session.send("\x1b");
+    let run = session.finish(SHORT).ends_with(RESET);
+    let counts: Vec<&str> = run
+        .out
+        .split("Errors:")
+        .skip(1)
+        .filter_map(|rest| rest.split_whitespace().next())
+        .collect();
+    assert!(
+        !counts.is_empty() && counts.iter().all(|count| *count == "0"),
+        "{counts:?}\n{}",
+        run.out
+    );
+}
