@@ -192,12 +192,12 @@ pub(crate) fn a_handlers_thread_works_on_its_notifications_time(t: &mut Kit) -> 
     t.bind(thread.sc, ntfn)?;
     for _ in 0..3 {
         fire(port, 1000)?;
-        t.sleep(20_000);
+        t.sleep(3000);
         marks!(1);
     }
     delete(thread.sc)?;
     fire(port, 1000)?;
-    t.sleep(20_000);
+    t.sleep(3000);
     marks!();
     Ok(())
 }

@@ -363,7 +363,7 @@ pub(crate) fn a_timeout_of_a_server_and_then_of_its_proxy_are_both_heard(t: &mut
         ));
     }
     let client = t.thread(LOW, [outer, 5, 0, 0, 0, 0], client)?;
-    t.configure(client.sc, 2000, 100_000, 0, 7, 0)?;
+    t.configure(client.sc, 2000, 20_000, 0, 7, 0)?;
     t.bind(client.sc, client.tcb)?;
     t.resume(client)?;
     let message = endpoint(timeouts).recv_with_mrs(reply(mine));
@@ -377,7 +377,7 @@ pub(crate) fn a_timeout_of_a_server_and_then_of_its_proxy_are_both_heard(t: &mut
     equal!(message.msg[0], 7);
     // And then the client, which has no handler and waits for its next period.
     reply(lower).reply_with_mrs(info(0, 1), [60]);
-    t.sleep(150_000);
+    t.sleep(30_000);
     marks!(60);
     Ok(())
 }
