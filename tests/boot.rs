@@ -262,6 +262,7 @@ fn misbehaviour(trials: &mut Vec<Trial>) {
     for mode in [
         "bad-msr",
         "bad-port",
+        "breakpoint",
         "cr-garbage",
         "cr3-reserved",
         "debug-trap",

@@ -100,8 +100,7 @@ pub fn debug_trap(report: &mut Report) {
     report.holds("DR0 reads back", cpu::dr0() == 0x1234);
 }
 
-/// The breakpoint registers. A mode of its own: QEMU's software CPU never lets a guest's fire that it runs by VMRUN, so it
-/// fails there and holds on hardware.
+/// The breakpoint registers.
 pub fn breakpoint(report: &mut Report) {
     set_hook(Some(on_debug));
     let target = stepped_plain as *const () as u64 + 1;

@@ -11,7 +11,7 @@ use guest_rt::trap::{Frame, PF, set_hook};
 use crate::report::{Hex, Report};
 
 /// Ports that no PC of QEMU's or ours has a device at.
-const NO_PORTS: [u16; 3] = [0x0e0, 0x5678, 0xbeec];
+const NO_PORTS: [u16; 3] = [0x1e0, 0x5678, 0xbeec];
 
 /// Reads are all ones, writes vanish.
 pub fn bad_port(report: &mut Report) {
