@@ -69,7 +69,7 @@ const IPC: &[Known] = &[
         "VM fault to a passive handler and back",
         Some(1236),
     ),
-    known("vm-fault", "the same in two address spaces", None),
+    known("vm-fault", "the fault in two address spaces", None),
     known(
         "vm-fault-active",
         "VM fault to a handler with time of its own",
@@ -90,7 +90,7 @@ const IPC: &[Known] = &[
         "a guest's CPUID to its handler and back",
         None,
     ),
-    known("cpuid-exit", "the same in two address spaces", None),
+    known("cpuid-exit", "the exit in two address spaces", None),
     known("copy-delete", "CNode_Copy and CNode_Delete", Some(1517)),
     known("mint", "CNode_Mint", Some(836)),
     known("delete", "CNode_Delete of a copy", Some(715)),

@@ -83,6 +83,7 @@ struct Delivery {
 }
 
 /// An answer to the caller whose context the server runs on, and the server's wait for the next message.
+#[derive(Clone, Copy)]
 struct Answer {
     reply: Ref<Reply>,
     caller: Ref<Tcb>,
@@ -103,11 +104,21 @@ enum Content {
 }
 
 impl<M: Machine> Kernel<M> {
-    /// Does a system call of the current thread the short way, if it has one.
+    /// Does a system call of the current thread the short way, if it has one. Calls of frames are not short, but
+    /// frequent: all they are spared is the search for what they are.
     #[inline(always)]
     pub fn fast_syscall(&mut self, number: i64) -> Option<Next> {
         match number {
-            syscall::CALL => self.decide_call().map(|call| self.perform_call(&call)),
+            syscall::CALL => {
+                let slot = self.slot_of_current(self.current.context.rdi.get())?;
+                match slot.words().endpoint() {
+                    Some(to) => self.decide_call(to).map(|call| self.perform_call(&call)),
+                    None => slot
+                        .words()
+                        .frame()
+                        .map(|frame| self.call_frame(slot, frame)),
+                }
+            }
             syscall::REPLY_RECV => self
                 .decide_answer()
                 .map(|answer| self.perform_answer(&answer)),
@@ -119,7 +130,12 @@ impl<M: Machine> Kernel<M> {
     #[cfg(test)]
     pub(crate) fn has_fast_syscall(&self, number: i64) -> bool {
         match number {
-            syscall::CALL => self.decide_call().is_some(),
+            syscall::CALL => self
+                .slot_of_current(self.current.context.rdi.get())
+                .is_some_and(|slot| match slot.words().endpoint() {
+                    Some(to) => self.decide_call(to).is_some(),
+                    None => slot.words().frame().is_some(),
+                }),
             syscall::REPLY_RECV => self.decide_answer().is_some(),
             _ => false,
         }
@@ -161,11 +177,8 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline(always)]
-    fn decide_call(&self) -> Option<Call> {
-        let current = self.current;
-        let message = Short::of(current)?;
-        let slot = self.slot_of_current(current.context.rdi.get())?;
-        let (endpoint, badge, rights) = slot.words().endpoint()?;
+    fn decide_call(&self, (endpoint, badge, rights): (Ref<Endpoint>, u64, Rights)) -> Option<Call> {
+        let message = Short::of(self.current)?;
         let receiver = self.decide_receiver(endpoint, rights)?;
         Some(Call {
             endpoint,
@@ -339,19 +352,22 @@ impl<M: Machine> Kernel<M> {
                 self.hand_back(answer);
                 self.load_thread(caller, root)
             }
-            Content::Restart(root) => {
-                self.fault_reply(caller, self.current);
-                self.end_fault(answer);
-                self.load_thread(caller, root)
-            }
-            Content::Resume(vcpu) => self.resume_guest(answer, vcpu),
+            Content::Restart(root) => self.restart_caller(*answer, root),
+            Content::Resume(vcpu) => self.resume_guest(*answer, vcpu),
         }
     }
 
     #[inline(never)]
-    fn resume_guest(&mut self, answer: &Answer, vcpu: Ref<Vcpu>) -> Next {
+    fn restart_caller(&mut self, answer: Answer, root: Ref<Page>) -> Next {
         self.fault_reply(answer.caller, self.current);
-        self.end_fault(answer);
+        self.end_fault(&answer);
+        self.load_thread(answer.caller, root)
+    }
+
+    #[inline(never)]
+    fn resume_guest(&mut self, answer: Answer, vcpu: Ref<Vcpu>) -> Next {
+        self.fault_reply(answer.caller, self.current);
+        self.end_fault(&answer);
         match self.vcpu_prepare(vcpu) {
             Some(next) => next,
             // It cannot run, and its handler was told so.

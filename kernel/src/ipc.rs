@@ -113,15 +113,24 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The slots of a message's extra capabilities; `Err` names the address that led nowhere.
+    #[inline(always)]
     pub(crate) fn extra_caps(
         &self,
         sender: Ref<Tcb>,
         info: MessageInfo,
     ) -> Result<[Option<Ref<Slot>>; MSG_MAX_EXTRA_CAPS], (u64, LookupFailure)> {
-        let mut slots = [None; MSG_MAX_EXTRA_CAPS];
         if info.extra_caps() == 0 {
-            return Ok(slots);
+            return Ok([None; MSG_MAX_EXTRA_CAPS]);
         }
+        self.find_extra_caps(sender, info)
+    }
+
+    fn find_extra_caps(
+        &self,
+        sender: Ref<Tcb>,
+        info: MessageInfo,
+    ) -> Result<[Option<Ref<Slot>>; MSG_MAX_EXTRA_CAPS], (u64, LookupFailure)> {
+        let mut slots = [None; MSG_MAX_EXTRA_CAPS];
         let Some(buffer) = self.ipc_buffer(sender, false) else {
             return Ok(slots);
         };

@@ -1,6 +1,6 @@
 //! System calls, exceptions and interrupts: what the processor's edge hands over, one method each.
 
-use crate::cap::Cap;
+use crate::cap::{Cap, Frame};
 use crate::context::entry;
 use crate::kernel::{ASID_POOLS, Action, Done, Fail, FpuOwner, Kernel, Message};
 use crate::machine::{Machine, Next};
@@ -8,6 +8,7 @@ use crate::mem::{Page, Ref};
 use crate::object::endpoint::Send;
 use crate::object::tcb::{State, slots};
 use crate::object::{Reply, Tcb};
+use crate::slot::Slot;
 use sel4_abi::message::MessageInfo;
 use sel4_abi::{LookupFailure, MSG_REGISTERS, Rights, fault, syscall};
 use words::x86::vector;
@@ -356,27 +357,63 @@ impl<M: Machine> Kernel<M> {
                 Ok(Done::Empty)
             }
             cap => {
-                let buffer = self.ipc_buffer(current, false);
-                let length = if buffer.is_none() {
-                    info.length().min(MSG_REGISTERS)
-                } else {
-                    info.length()
-                };
-                let registers = [0, 1, 2, 3].map(|n| current.mr(n));
-                let message = Message {
-                    label: info.label(),
-                    length,
-                    registers,
-                    buffer,
-                    extras,
-                    is_call: mode.is_call,
-                };
+                let message = self.message_of(current, info, extras, mode.is_call);
                 self.invoke_object(cap, slot, &message, mode.first_phase)
             }
         };
         self.finish(current, outcome, mode.is_call);
     }
 
+    #[inline(always)]
+    fn message_of(
+        &self,
+        caller: Ref<Tcb>,
+        info: MessageInfo,
+        extras: [Option<Ref<Slot>>; 3],
+        is_call: bool,
+    ) -> Message {
+        // Nobody asks for a buffer whose words would not be read.
+        let buffer = if info.length() > MSG_REGISTERS {
+            self.ipc_buffer(caller, false)
+        } else {
+            None
+        };
+        let length = if buffer.is_none() {
+            info.length().min(MSG_REGISTERS)
+        } else {
+            info.length()
+        };
+        Message {
+            label: info.label(),
+            length,
+            registers: [0, 1, 2, 3].map(|n| caller.mr(n)),
+            buffer,
+            extras,
+            is_call,
+        }
+    }
+
+    /// A call of a frame capability, which is `slot`'s: what [`handle_syscall`](Self::handle_syscall) does for it, and what
+    /// runs next.
+    #[inline(always)]
+    pub(crate) fn call_frame(&mut self, slot: Ref<Slot>, frame: Frame) -> Next {
+        self.update_time();
+        if self.check_budget_restart() {
+            let current = self.current;
+            let info = MessageInfo::from_word(current.context.rsi.get());
+            match self.extra_caps(current, info) {
+                Ok(extras) => {
+                    let message = self.message_of(current, info, extras, true);
+                    let outcome = self.invoke_known_frame(frame, slot, &message);
+                    self.finish(current, outcome, true);
+                }
+                Err((address, failure)) => self.cap_fault(current, address, false, failure),
+            }
+        }
+        self.decide()
+    }
+
+    #[inline(always)]
     fn finish(&mut self, caller: Ref<Tcb>, outcome: Result<Done, Fail>, is_call: bool) {
         // A thread that stopped itself does its call again when it is resumed: its registers stay as they are.
         let is_call = is_call && caller.state.get() == State::Running;
@@ -407,7 +444,7 @@ impl<M: Machine> Kernel<M> {
     fn invoke_object(
         &mut self,
         cap: Cap,
-        slot: Ref<crate::slot::Slot>,
+        slot: Ref<Slot>,
         msg: &Message,
         first_phase: bool,
     ) -> crate::kernel::Outcome {
@@ -483,10 +520,17 @@ impl<M: Machine> Kernel<M> {
     /// The root of a thread's address space, if it has one that is alive.
     #[inline(always)]
     pub(crate) fn thread_space(&self, tcb: Ref<Tcb>) -> Option<Ref<Page>> {
-        let (root, asid) = tcb.slots[slots::VSPACE].words().space()?;
+        self.live_space(&tcb.slots[slots::VSPACE])
+            .map(|(root, _)| root)
+    }
+
+    /// The user address space that a slot's capability names, if it lives: its root and number.
+    #[inline(always)]
+    pub(crate) fn live_space(&self, slot: &Slot) -> Option<(Ref<Page>, u16)> {
+        let (root, asid) = slot.words().space()?;
         let pool = self.asid_pools[usize::from(asid >> 9) % ASID_POOLS].get()?;
         // Nobody has number 0, and bit 0, which marks a guest-physical space, is clear in a table's address.
-        (pool.0[usize::from(asid & 511)].get() == root.bits()).then_some(root)
+        (pool.0[usize::from(asid & 511)].get() == root.bits()).then_some((root, asid))
     }
 
     /// Loads what belongs to the thread that is about to run in user mode.

@@ -27,6 +27,17 @@ fn attributes(word: u64, size: u8) -> u64 {
 impl<M: Machine> Kernel<M> {
     pub(crate) fn invoke_frame(&mut self, slot: Ref<Slot>, msg: &Message) -> Outcome {
         let frame = slot.words().frame().ok_or(Fail::capability(0))?;
+        self.invoke_known_frame(frame, slot, msg)
+    }
+
+    /// `frame` is what the slot holds.
+    #[inline(always)]
+    pub(crate) fn invoke_known_frame(
+        &mut self,
+        frame: Frame,
+        slot: Ref<Slot>,
+        msg: &Message,
+    ) -> Outcome {
         match msg.label {
             label::X86_PAGE_MAP => self.map_frame(frame, slot, msg, SpaceKind::Host),
             label::PAGE_MAP_GUEST => self.map_frame(frame, slot, msg, SpaceKind::Guest),
@@ -73,7 +84,10 @@ impl<M: Machine> Kernel<M> {
             rights,
             mapping,
         } = frame;
-        let (root, asid) = self.space_named(msg.extra(0).cap(), kind)?;
+        let (root, asid) = match self.live_space(&msg.extra(0)) {
+            Some(found) if kind == SpaceKind::Host => found,
+            _ => self.space_named(msg.extra(0).cap(), kind)?,
+        };
         let address = msg.word(0);
         if let Some(mapping) = mapping {
             if mapping.asid != asid {

@@ -113,7 +113,7 @@ fn calls(kit: &mut Kit) -> Result<()> {
         let server = server(kit, space, length)?;
         let endpoint: cap::Endpoint = named(&ENDPOINT);
         let info = message(length);
-        let round = || drop(endpoint.call_with_mrs(info, [0; 4]));
+        let round = || _ = endpoint.call_with_mrs(info, [0; 4]);
         row(name, repeat(round));
         server.tcb_suspend()?;
     }
@@ -128,7 +128,7 @@ fn long_call(kit: &mut Kit, space: cap::VSpace) -> Result<()> {
     let (frame, address) = kit.show()?;
     // The server's buffer is in this program's space only: the kernel writes to the frame.
     server.tcb_set_ipc_buffer(address as u64, frame)?;
-    let round = || drop(endpoint.call_with_mrs(message(WORDS), [0; 4]));
+    let round = || _ = endpoint.call_with_mrs(message(WORDS), [0; 4]);
     row("call-10-words", repeat(round));
     server.tcb_suspend()
 }
@@ -191,7 +191,7 @@ fn switches(kit: &mut Kit) -> Result<()> {
     sel4::r#yield();
     let round = || {
         ping.signal();
-        drop(pong.wait());
+        _ = pong.wait();
     };
     row("signal-wait", repeat(round));
     other.tcb_suspend()?;

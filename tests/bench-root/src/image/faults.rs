@@ -86,7 +86,7 @@ impl Scene {
 
     /// What lies between two messages, once the thread that faults runs.
     pub(crate) fn finish(&self, name: &str, faulter: cap::Tcb) -> Result<()> {
-        drop(self.done.wait());
+        _ = self.done.wait();
         faulter.tcb_suspend()?;
         self.handler.tcb_suspend()?;
         let overhead = overhead();

@@ -115,7 +115,7 @@ fn frames(kit: &mut Kit) -> Result<()> {
     row("remap", all(&map(CapRights::read_only()))?);
     row(
         "get-address",
-        all(&|frame, _| frame.frame_get_address().map(drop))?,
+        all(&|frame, _| frame.frame_get_address().map(|_| ()))?,
     );
     row("unmap", all(&|frame, _| frame.frame_unmap())?);
     path(arena).revoke()
@@ -138,7 +138,7 @@ fn threads(kit: &mut Kit) -> Result<()> {
     row("suspend", repeat_with(|| tcb.tcb_suspend(), nothing)?);
     row(
         "read-registers",
-        repeat(|| drop(core::hint::black_box(tcb.tcb_read_all_registers(false)))),
+        repeat(|| _ = core::hint::black_box(tcb.tcb_read_all_registers(false))),
     );
     let mut registers = tcb.tcb_read_all_registers(false)?;
     row(
