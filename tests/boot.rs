@@ -400,6 +400,12 @@ fn linux(trials: &mut Vec<Trial>) {
     ));
     trials.push(needing(
         missing,
+        test("linux_boots_with_the_smallest_shadow", || {
+            briefly_with(&["--memory", "128M", "--shadow", "37"])
+        }),
+    ));
+    trials.push(needing(
+        missing,
         test("linux_boots_with_1_gib", || briefly("1G")),
     ));
     trials.push(needing(
