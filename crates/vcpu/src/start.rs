@@ -114,7 +114,6 @@ pub fn real(cs: u16, ip: u16) -> Start {
     let base = u64::from(cs) << 4;
     code(&mut registers, cs, attributes::CODE16, SIXTY_FOUR_KIB, base);
     data(&mut registers, 0, attributes::DATA16, SIXTY_FOUR_KIB);
-    registers.set(Register::IdtrLimit, u64::from(SIXTY_FOUR_KIB));
     registers.set(Register::Rip, u64::from(ip));
     Start { registers, control }
 }
@@ -146,7 +145,8 @@ fn common(control: Control) -> Registers {
         (Register::GdtrBase, 0),
         (Register::GdtrLimit, 0),
         (Register::IdtrBase, 0),
-        (Register::IdtrLimit, 0),
+        // As after reset (APM vol. 2, 14.1.3): a program may go to real mode and use the table at 0 without LIDT.
+        (Register::IdtrLimit, u64::from(SIXTY_FOUR_KIB)),
         (Register::Cpl, 0),
     ];
     for (register, value) in values {
@@ -214,6 +214,14 @@ mod tests {
         assert_eq!(start.registers.get(Register::Rax), 0x2bad_b002);
         assert_eq!(start.registers.get(Register::Rbx), 0x9500);
         assert!(Segment::from_words(0, start.registers.get(Register::Cs)).is_big());
+    }
+
+    #[test]
+    fn whoever_goes_to_real_mode_without_lidt_finds_the_table_at_zero() {
+        for start in [multiboot(0x10_0000, 0), pvh(0x10_0000, 0), real(0, 0x7c00)] {
+            assert_eq!(start.registers.get(Register::IdtrBase), 0);
+            assert_eq!(start.registers.get(Register::IdtrLimit), 0xffff);
+        }
     }
 
     #[test]
