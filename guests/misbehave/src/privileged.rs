@@ -8,6 +8,14 @@ use guest_rt::trap::catch;
 
 use crate::report::{End, GP, Report, Tcg, UD};
 
+/// MSRs that take canonical addresses only: LSTAR, CSTAR and the bases of FS and GS (APM vol. 2, 4.5.3 and 6.1.1).
+const ADDRESS_MSRS: [u32; 5] = [
+    0xc000_0082,
+    0xc000_0083,
+    0xc000_0100,
+    0xc000_0101,
+    0xc000_0102,
+];
 /// Numbers in the three ranges that a permission map covers, and outside them; no CPU has them.
 const NO_MSRS: [u32; 4] = [0x1234, 0xc000_1f00, 0xc001_1fff, 0x4567_89ab];
 
@@ -25,6 +33,15 @@ pub fn bad_msr(report: &mut Report) {
             GP,
             Tcg::Differs,
         );
+    }
+    for number in ADDRESS_MSRS {
+        report.say(format_args!("number {number:#x}, an address"));
+        let old = cpu::rdmsr(number);
+        let written = catch(|| cpu::wrmsr(number, 0xaaaa_aaaa_aaaa_aaaa));
+        report.check("wrmsr, not canonical", written.into(), GP, Tcg::Differs);
+        cpu::wrmsr(number, 0x1234_5678_9000);
+        report.holds("it reads back", cpu::rdmsr(number) == 0x1234_5678_9000);
+        cpu::wrmsr(number, old);
     }
     report.holds("EFER still reads", cpu::rdmsr(msr::EFER) & msr::LME != 0);
 }

@@ -19,7 +19,10 @@ struct Map<const N: usize>([u8; N]);
 /// Every port exits (APM vol. 2, 15.10.1): 64 Ki bits, and a page that accesses at the end of the range spill into.
 static IO_PERMISSIONS: Map<{ 12 * 1024 }> = Map([0xff; 12 * 1024]);
 /// Every MSR exits but those that VMLOAD and VMSAVE switch (APM vol. 2, 15.11).
-static MSR_PERMISSIONS: Map<{ 8 * 1024 }> = Map(msr_permissions());
+static MSR_PERMISSIONS: Map<{ 8 * 1024 }> = Map(msr_permissions(false));
+/// The same for QEMU's software CPU, which writes these MSRs without asking whether an address is canonical: writes of
+/// those that hold one exit, so that a guest gets the #GP that a processor raises.
+static MSR_PERMISSIONS_TCG: Map<{ 8 * 1024 }> = Map(msr_permissions(true));
 
 /// MSRs that guests read and write directly: each guest has its own, because VMLOAD and VMSAVE move them.
 const SWITCHED_MSRS: [u32; 10] = [
@@ -35,7 +38,15 @@ const SWITCHED_MSRS: [u32; 10] = [
     msr::SYSENTER_EIP,
 ];
 
-const fn msr_permissions() -> [u8; 8 * 1024] {
+/// Whether a write of anything but a canonical address raises #GP (APM vol. 2, 6.1.1 and 4.5.3).
+const fn holds_address(number: u32) -> bool {
+    matches!(
+        number,
+        msr::FS_BASE | msr::GS_BASE | msr::KERNEL_GS_BASE | msr::LSTAR | msr::CSTAR
+    )
+}
+
+const fn msr_permissions(checks_addresses: bool) -> [u8; 8 * 1024] {
     let mut map = [0xff; 8 * 1024];
     let mut index = 0;
     while index < SWITCHED_MSRS.len() {
@@ -43,7 +54,12 @@ const fn msr_permissions() -> [u8; 8 * 1024] {
         // 2 KiB each for 0.., C000_0000.. and C001_0000..; two bits an MSR, read and write.
         let base = if number >= 0xc000_0000 { 0x800 } else { 0 };
         let byte = base + (number as usize & 0x1fff) / 4;
-        map[byte] &= !(3 << (number % 4 * 2));
+        let open = if checks_addresses && holds_address(number) {
+            1
+        } else {
+            3
+        };
+        map[byte] &= !(open << (number % 4 * 2));
         index += 1;
     }
     map
@@ -125,6 +141,7 @@ pub fn enable() -> Result<SvmFeatures, Missing> {
     }
     let leaf = cpu::cpuid(SVM_LEAF, 0);
     let has = |bit: u32| leaf.edx >> bit & 1 != 0;
+    let tcg = is_tcg();
     Ok(SvmFeatures {
         present: true,
         asids: leaf.ebx,
@@ -132,11 +149,15 @@ pub fn enable() -> Result<SvmFeatures, Missing> {
         nrips: has(3),
         decode_assists: has(7),
         flush_by_asid: has(6),
-        tcg: is_tcg(),
+        tcg,
         cr4_allowed: cr4_allowed(),
         physical_bits: cpu::cpuid(0x8000_0008, 0).eax & 0xff,
         huge_pages: cpu::cpuid(0x8000_0001, 0).edx & 1 << 26 != 0,
         iopm: layout::hpa_of(&IO_PERMISSIONS),
-        msrpm: layout::hpa_of(&MSR_PERMISSIONS),
+        msrpm: layout::hpa_of(if tcg {
+            &MSR_PERMISSIONS_TCG
+        } else {
+            &MSR_PERMISSIONS
+        }),
     })
 }
