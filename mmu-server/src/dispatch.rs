@@ -125,16 +125,19 @@ impl<E: ShadowMmu> Server<E> {
             return None;
         };
         let access = Access::from_code(u32::from(code));
-        match self
-            .engine
-            .fault(&Fault {
-                mode,
-                cr3,
-                gva,
-                access,
-            })
-            .ok()?
-        {
+        let outcome = self.engine.fault(&Fault {
+            mode,
+            cr3,
+            gva,
+            access,
+        });
+        if outcome == Err(Error::Endless) {
+            log::error!(
+                "the guest's instruction needs the page of {gva} both as user and to write past its R/W bit (CR0.WP is \
+                 clear): it would never end"
+            );
+        }
+        match outcome.ok()? {
             Outcome::Filled | Outcome::Retry => message.reply(outcome::DONE, []),
             Outcome::Inject { code } => {
                 message.reply(outcome::INJECT, [u64::from(code), gva.bits()])
@@ -249,7 +252,7 @@ impl<E: ShadowMmu> Server<E> {
                     return Some(None);
                 }
                 Ok(Target::Retry) => {}
-                Err(Error::NonCanonical | Error::PoolTooSmall | Error::Refused) => return None,
+                Err(_) => return None,
             }
         }
         None

@@ -3,6 +3,7 @@
 use crate::{GuestRam, Message, Server, ShadowMmu};
 use exit_abi::{Exit, Mode, Status};
 use protocol::mmu::{self, load, outcome, stats};
+use shadow::bounds::MAX_TURNS;
 use shadow::{
     Counters, Engine, Error, Fault, Flush, GuestMemory, Limits, Load, LoadReason, Outcome,
     PageRecord, Rights, ShadowTables, TableError, Target,
@@ -169,6 +170,26 @@ fn a_fault_is_answered_with_one_of_the_outcomes() {
             [stats::FILLS, stats::INJECTED, stats::DEVICE].map(|n| counters[n]),
             [1, 1, 2]
         );
+    });
+}
+
+#[test]
+fn an_instruction_that_would_fault_for_ever_is_refused() {
+    with_server(|ask| {
+        // Page 4 for users to read.
+        ask(mmu::WRITE_PHYSICAL, &[0x1000, 4, 0x2007]);
+        ask(mmu::WRITE_PHYSICAL, &[0x2004, 4, 0x4005]);
+        let mode = u64::from(Mode::PE | Mode::PG | 3 << Mode::CPL_SHIFT);
+        let faults = [4, 2].map(|code| paging(code, mode, 0x1000, CR3));
+        let mut last = outcome::DONE;
+        for _ in 0..=MAX_TURNS {
+            assert_eq!(last, outcome::DONE);
+            last = faults.map(|fault| ask(mmu::FAULT, &fault).0)[1];
+            if last != outcome::DONE {
+                break;
+            }
+        }
+        assert_eq!(last, outcome::REFUSED);
     });
 }
 

@@ -3,7 +3,7 @@
 //!
 //! Everything follows APM vol. 2, chapter 5: the entries' figures ([`figure`]), the walk ([`walk`](mod@walk)), the rights
 //! ([`rights`]), the error code of 8.4.2. Nothing is written, allocated or panicked about. Where the real walker folds
-//! formats and levels into one loop, this one spells each out.
+//! formats and levels into one loop, this one spells each out, but for the two lowest of 8-byte entries.
 #![cfg_attr(not(test), no_std)]
 #![forbid(unsafe_code)]
 

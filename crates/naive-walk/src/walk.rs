@@ -194,6 +194,13 @@ fn error_code(mode: Mode, access: Access, why: Missing) -> u32 {
     }
 }
 
+/// The figures of the last two levels.
+struct Lower {
+    pde_2m: Figure,
+    pde: Figure,
+    pte: Figure,
+}
+
 /// What a walk asks.
 struct Guest<R> {
     read: R,
@@ -249,24 +256,17 @@ impl<R: Fn(Gpa, u32) -> Option<u64>> Guest<R> {
         }
         self.check(pdpe, &figure::LONG_PDPE)?;
 
+        const FIGURES: Lower = Lower {
+            pde_2m: figure::LONG_PDE_2M,
+            pde: figure::LONG_PDE,
+            pte: figure::LONG_PTE,
+        };
         let table = figure::LONG_PDPE.address(pdpe.value);
-        let pde = self.entry8(table, va >> 21 & 511)?;
-        if bit(pde.value, 7) {
-            self.check(pde, &figure::LONG_PDE_2M)?;
-            let path = [pml4e, pdpe, pde, none];
-            return Ok(page(&figure::LONG_PDE_2M, pde, va, path));
-        }
-        self.check(pde, &figure::LONG_PDE)?;
-
-        let table = figure::LONG_PDE.address(pde.value);
-        let pte = self.entry8(table, va >> 12 & 511)?;
-        self.check(pte, &figure::LONG_PTE)?;
-        Ok(page(&figure::LONG_PTE, pte, va, [pml4e, pdpe, pde, pte]))
+        self.directory(table, va, &FIGURES, [pml4e, pdpe])
     }
 
     /// 5.2.3: four PDPTEs held by the processor, page directory, page table.
     fn pae(&self, pdptes: [u64; 4], va: u64) -> Result<Grant, Missing> {
-        let none = Entry::default();
         let pdpe = present(Entry {
             at: Gpa::new(0),
             value: pdptes[(va >> 30 & 3) as usize],
@@ -274,19 +274,35 @@ impl<R: Fn(Gpa, u32) -> Option<u64>> Guest<R> {
         })?;
         self.check(pdpe, &figure::PAE_PDPE)?;
 
+        const FIGURES: Lower = Lower {
+            pde_2m: figure::PAE_PDE_2M,
+            pde: figure::PAE_PDE,
+            pte: figure::PAE_PTE,
+        };
         let table = figure::PAE_PDPE.address(pdpe.value);
+        self.directory(table, va, &FIGURES, [Entry::default(); 2])
+    }
+
+    /// Page directory and page table of 8-byte entries, which two formats have with figures of their own.
+    fn directory(
+        &self,
+        table: u64,
+        va: u64,
+        figures: &Lower,
+        [first, second]: [Entry; 2],
+    ) -> Result<Grant, Missing> {
         let pde = self.entry8(table, va >> 21 & 511)?;
         if bit(pde.value, 7) {
-            self.check(pde, &figure::PAE_PDE_2M)?;
-            let path = [pde, none, none, none];
-            return Ok(page(&figure::PAE_PDE_2M, pde, va, path));
+            self.check(pde, &figures.pde_2m)?;
+            let path = [first, second, pde, Entry::default()];
+            return Ok(page(&figures.pde_2m, pde, va, path));
         }
-        self.check(pde, &figure::PAE_PDE)?;
+        self.check(pde, &figures.pde)?;
 
-        let table = figure::PAE_PDE.address(pde.value);
+        let table = figures.pde.address(pde.value);
         let pte = self.entry8(table, va >> 12 & 511)?;
-        self.check(pte, &figure::PAE_PTE)?;
-        Ok(page(&figure::PAE_PTE, pte, va, [pde, pte, none, none]))
+        self.check(pte, &figures.pte)?;
+        Ok(page(&figures.pte, pte, va, [first, second, pde, pte]))
     }
 
     /// 5.2.1 and 5.2.2: page directory, page table, 4-byte entries.

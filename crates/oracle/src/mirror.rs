@@ -5,110 +5,20 @@
 //! The kernel gives the vCPU a fresh TLB tag for `reset`, `set_root`, `retire` and `invalidate(All)`; `clear`, `fill` and
 //! `link` flush nothing. Since the vCPU is stopped during a request, a flush anywhere in it covers the whole of it.
 
-use crate::finding::Leaf;
-use crate::range::Range;
-use shadow::{Flush, Rights, ShadowTables, TableError};
-use words::{Gfn, Gpa, Gva, PageSize};
+mod lookup;
+mod record;
+mod remnants;
 
-const ENTRIES: usize = 512;
-const NONE: u32 = u32::MAX;
-/// Level of a PAE root.
-const PAE_ROOT: u32 = 5;
+pub use lookup::Found;
+pub use record::TableRecord;
+pub use remnants::Remnant;
+
+use record::{NONE, PAE_ROOT, leaf_entry, link_entry};
+use shadow::{Flush, Rights, ShadowTables, TableError};
+use words::{Gfn, Gva, PageSize};
+
 /// Single-address flushes remembered within a request.
 const ADDRESSES: usize = 4;
-
-const PRESENT: u64 = 1;
-const WRITE: u64 = 1 << 1;
-const USER: u64 = 1 << 2;
-const EXECUTE: u64 = 1 << 3;
-const LINK: u64 = 1 << 4;
-/// Frame or child.
-const TARGET: u64 = 0x000f_ffff_ffff_f000;
-/// The request that wrote the entry, modulo 4096.
-const STOP_SHIFT: u32 = 52;
-
-/// What is known of one page of the pool.
-#[derive(Clone, Debug)]
-pub struct TableRecord {
-    epoch: u64,
-    level: u32,
-    /// Where it was last linked.
-    parent: u32,
-    parent_slot: u32,
-    occupied: [u64; ENTRIES / 64],
-    slots: [u64; ENTRIES],
-}
-
-impl TableRecord {
-    /// A page of which nothing is known.
-    pub const EMPTY: Self = Self {
-        epoch: 0,
-        level: 0,
-        parent: NONE,
-        parent_slot: 0,
-        occupied: [0; ENTRIES / 64],
-        slots: [0; ENTRIES],
-    };
-
-    fn empty(&mut self) {
-        for (word, bits) in self.occupied.iter_mut().enumerate() {
-            while *bits != 0 {
-                self.slots[64 * word + bits.trailing_zeros() as usize] = 0;
-                *bits &= *bits - 1;
-            }
-        }
-    }
-
-    fn put(&mut self, slot: usize, value: u64) {
-        self.slots[slot] = value;
-        let bit = 1 << (slot % 64);
-        if value == 0 {
-            self.occupied[slot / 64] &= !bit;
-        } else {
-            self.occupied[slot / 64] |= bit;
-        }
-    }
-
-    /// The first slot from `from` on that holds something.
-    fn next(&self, from: usize) -> Option<usize> {
-        let mut word = from / 64;
-        let mut bits = self.occupied.get(word)? & (!0 << (from % 64));
-        while bits == 0 {
-            word += 1;
-            bits = *self.occupied.get(word)?;
-        }
-        Some(64 * word + bits.trailing_zeros() as usize)
-    }
-}
-
-/// A translation the processor's TLB may hold though its entry is gone.
-#[derive(Clone, Copy, Debug)]
-pub struct Remnant(Leaf);
-
-impl Remnant {
-    /// None yet.
-    pub const EMPTY: Self = Self(Leaf {
-        gva: Gva::new(0),
-        gpa: Gpa::new(0),
-        size: PageSize::Size4K,
-        rights: Rights {
-            write: false,
-            user: false,
-            execute: false,
-        },
-    });
-}
-
-/// What the shadow has at an address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Found {
-    /// A leaf.
-    Leaf(Leaf),
-    /// Nothing.
-    Nothing,
-    /// The way leads through a page that has no record.
-    Unknown,
-}
 
 /// A shadow pool with a record of its tables.
 #[derive(Debug)]
@@ -188,75 +98,6 @@ impl<'a, T> Mirror<'a, T> {
         self.stale
     }
 
-    /// Level of the vCPU's root, 5 for a PAE root. `None`: there is none, or nothing is known of it.
-    #[must_use]
-    pub fn root_level(&self) -> Option<u32> {
-        Some(self.live(self.root?)?.level)
-    }
-
-    /// Whether the vCPU has a root.
-    #[must_use]
-    pub const fn has_root(&self) -> bool {
-        self.root.is_some()
-    }
-
-    /// What the TLB may hold of entries that are gone.
-    pub fn remnants(&self) -> impl Iterator<Item = Leaf> {
-        self.remnants[..self.held].iter().map(|remnant| remnant.0)
-    }
-
-    /// What the shadow has at `gva`.
-    #[must_use]
-    pub fn find(&self, gva: Gva) -> Found {
-        let Some(mut page) = self.root else {
-            return Found::Nothing;
-        };
-        // At most root, page-directory-pointer table, directory and page table.
-        for _ in 0..4 {
-            let Some(table) = self.live(page) else {
-                return Found::Unknown;
-            };
-            let shift = shift(table.level);
-            let slot = (gva.bits() >> shift) as usize % ENTRIES;
-            let value = table.slots[slot];
-            if value & LINK != 0 {
-                page = child(value);
-            } else if value & PRESENT != 0 {
-                return Found::Leaf(leaf(value, gva.align_down(shift), table.level));
-            } else {
-                return Found::Nothing;
-            }
-        }
-        Found::Unknown
-    }
-
-    /// Calls `each` with the leaves that meet `range`, until it answers false. `turn` says with which slots to begin.
-    pub fn visit(&self, range: Range, turn: usize, mut each: impl FnMut(Leaf) -> bool) {
-        if let Some(root) = self.root {
-            self.descend(root, 0, range, turn, &mut |_, leaf| each(leaf));
-        }
-    }
-
-    /// A leaf picked by `luck`, if the root leads to any.
-    #[must_use]
-    pub fn pick(&self, mut luck: u64) -> Option<Leaf> {
-        let mut page = self.root?;
-        let mut gva = 0;
-        for _ in 0..4 {
-            let table = self.live(page)?;
-            let start = luck as usize % ENTRIES;
-            luck >>= 9;
-            let slot = table.next(start).or_else(|| table.next(0))?;
-            gva = reached(gva, slot, table.level);
-            let value = table.slots[slot];
-            if value & LINK == 0 {
-                return Some(leaf(value, Gva::new(gva), table.level));
-            }
-            page = child(value);
-        }
-        None
-    }
-
     fn live(&self, page: u32) -> Option<&TableRecord> {
         self.tables
             .get(page as usize)
@@ -270,180 +111,11 @@ impl<'a, T> Mirror<'a, T> {
             .filter(|table| table.epoch == epoch)
     }
 
-    /// The leaves below `page`, which covers addresses from `gva`, with their entries.
-    fn descend(
-        &self,
-        page: u32,
-        gva: u64,
-        range: Range,
-        turn: usize,
-        each: &mut dyn FnMut(u64, Leaf) -> bool,
-    ) -> bool {
-        let Some(table) = self.live(page) else {
-            return true;
-        };
-        let start = turn % ENTRIES;
-        let mut at = start;
-        let mut wrapped = start == 0;
-        loop {
-            let slot = match table.next(at) {
-                Some(slot) if !wrapped || start == 0 || slot < start => slot,
-                None if !wrapped => {
-                    (wrapped, at) = (true, 0);
-                    continue;
-                }
-                _ => return true,
-            };
-            at = slot + 1;
-            let first = reached(gva, slot, table.level);
-            let bits = shift(table.level);
-            if !range.meets(Gva::new(first), bits) {
-                continue;
-            }
-            let value = table.slots[slot];
-            let go_on = if value & LINK == 0 {
-                each(value, leaf(value, Gva::new(first), table.level))
-            } else if self
-                .live(child(value))
-                .is_some_and(|below| is_below(below.level, table.level))
-            {
-                self.descend(child(value), first, range, turn >> 9, each)
-            } else {
-                true
-            };
-            if !go_on {
-                return false;
-            }
-        }
-    }
-
-    /// The first address that `page` covers, if the root leads to it.
-    fn reach(&self, page: u32) -> Option<u64> {
-        let root = self.root?;
-        let (mut at, mut gva) = (page, 0);
-        for _ in 0..4 {
-            if at == root {
-                return Some(gva);
-            }
-            let table = self.live(at)?;
-            let above = self.live(table.parent)?;
-            let slot = table.parent_slot as usize;
-            let value = *above.slots.get(slot)?;
-            if value & LINK == 0 || child(value) != at {
-                return None;
-            }
-            // From the bottom up the parts of the address add up; the sign is the top's.
-            gva |= reached(0, slot, above.level);
-            at = table.parent;
-        }
-        None
-    }
-
-    /// The vCPU gets a fresh tag before it runs again.
-    fn flush(&mut self) {
-        self.held = 0;
-        self.flushed = true;
-    }
-
     /// Every page is stale, there is no root.
     fn forget(&mut self) {
         self.epoch += 1;
         self.root = None;
         self.flush();
-    }
-
-    /// Entry `slot` of `page` becomes `new`; what was there may stay in the TLB.
-    fn replace(&mut self, page: u32, slot: u32, new: u64) {
-        let Some(table) = self.live_mut(page) else {
-            return;
-        };
-        let (slot, level) = (slot as usize, table.level);
-        let Some(&old) = table.slots.get(slot) else {
-            return;
-        };
-        if old & PRESENT != 0
-            && !self.flushed
-            && let Some(base) = self.reach(page)
-        {
-            let gva = reached(base, slot, level);
-            if old & LINK == 0 {
-                let old_leaf = leaf(old, Gva::new(gva), level);
-                let kept = new & (PRESENT | LINK) == PRESENT
-                    && old_leaf.is_within(&leaf(new, Gva::new(gva), level));
-                if !kept {
-                    self.leave(old, old_leaf);
-                }
-            } else {
-                self.leave_below(child(old), gva);
-            }
-        }
-        if let Some(table) = self.live_mut(page) {
-            table.put(slot, new);
-        }
-    }
-
-    /// What hangs below a table that is being unlinked.
-    fn leave_below(&mut self, page: u32, gva: u64) {
-        let mut room = [Remnant::EMPTY; 64];
-        let mut from = 0;
-        // In portions: the tables cannot be read while remnants are added.
-        loop {
-            let (mut seen, mut count) = (0, 0);
-            let (stop, limit) = (self.stop, room.len());
-            self.descend(page, gva, Range::ALL, 0, &mut |value, leaf| {
-                seen += 1;
-                if seen > from && !is_fresh(value, stop) {
-                    room[count] = Remnant(leaf);
-                    count += 1;
-                }
-                count < limit
-            });
-            for remnant in &room[..count] {
-                self.hold(remnant.0);
-            }
-            if count < limit || self.held == self.remnants.len() {
-                return;
-            }
-            from = seen;
-        }
-    }
-
-    /// An entry goes.
-    fn leave(&mut self, value: u64, leaf: Leaf) {
-        if !is_fresh(value, self.stop) {
-            self.hold(leaf);
-        }
-    }
-
-    /// The TLB may hold `leaf`, unless it was flushed since the vCPU ran. Without room it is forgotten.
-    fn hold(&mut self, leaf: Leaf) {
-        let covered = self
-            .addresses
-            .iter()
-            .flatten()
-            .any(|&address| leaf.covers(address));
-        if self.flushed || covered || self.remnants().any(|held| leaf.is_within(&held)) {
-            return;
-        }
-        if let Some(free) = self.remnants.get_mut(self.held) {
-            *free = Remnant(leaf);
-            self.held += 1;
-        }
-    }
-
-    /// The address is flushed.
-    fn flush_address(&mut self, gva: Gva) {
-        let mut kept = 0;
-        for index in 0..self.held {
-            if !self.remnants[index].0.covers(gva) {
-                self.remnants[kept] = self.remnants[index];
-                kept += 1;
-            }
-        }
-        self.held = kept;
-        if let Some(free) = self.addresses.iter_mut().find(|free| free.is_none()) {
-            *free = Some(gva);
-        }
     }
 
     /// Takes note of how an operation ended.
@@ -471,57 +143,11 @@ impl<'a, T> Mirror<'a, T> {
     }
 
     fn link_record(&mut self, parent: u32, slot: u32, page: u32) {
-        let stop = self.stop << STOP_SHIFT;
-        self.replace(parent, slot, u64::from(page) << 12 | PRESENT | LINK | stop);
+        self.replace(parent, slot, link_entry(page, self.stop));
         if let Some(table) = self.live_mut(page) {
             table.parent = parent;
             table.parent_slot = slot;
         }
-    }
-}
-
-/// log2 of the bytes that an entry of a table of `level` maps.
-const fn shift(level: u32) -> u32 {
-    if level == PAE_ROOT { 30 } else { 3 + 9 * level }
-}
-
-const fn is_below(level: u32, parent: u32) -> bool {
-    if parent == PAE_ROOT {
-        level == 2
-    } else {
-        level + 1 == parent
-    }
-}
-
-const fn child(value: u64) -> u32 {
-    ((value & TARGET) >> 12) as u32
-}
-
-/// The first address of `slot` in a table that covers addresses from `gva`.
-const fn reached(gva: u64, slot: usize, level: u32) -> u64 {
-    let sign = if level == 4 && slot >= 256 {
-        0xffff << 48
-    } else {
-        0
-    };
-    gva | (slot as u64) << shift(level) | sign
-}
-
-/// Whether the entry was made while the vCPU was stopped, as it still is.
-const fn is_fresh(value: u64, stop: u64) -> bool {
-    value >> STOP_SHIFT == stop & 0xfff
-}
-
-fn leaf(value: u64, gva: Gva, level: u32) -> Leaf {
-    Leaf {
-        gva,
-        gpa: Gpa::new(value & TARGET),
-        size: PageSize::from_level(level).unwrap_or(PageSize::Size4K),
-        rights: Rights {
-            write: value & WRITE != 0,
-            user: value & USER != 0,
-            execute: value & EXECUTE != 0,
-        },
     }
 }
 
@@ -567,13 +193,7 @@ impl<T: ShadowTables> ShadowTables for Mirror<'_, T> {
         self.work += 1;
         let result = self.inner.fill(page, slot, gfn, size, rights);
         if result.is_ok() {
-            let flag = |set: bool, flag: u64| if set { flag } else { 0 };
-            let value = gfn.gpa().bits() & TARGET
-                | PRESENT
-                | flag(rights.write, WRITE)
-                | flag(rights.user, USER)
-                | flag(rights.execute, EXECUTE)
-                | self.stop << STOP_SHIFT;
+            let value = leaf_entry(gfn.gpa(), rights, self.stop);
             self.replace(page, slot, value);
         }
         self.ended(result)
@@ -633,6 +253,9 @@ impl<T: ShadowTables> ShadowTables for Mirror<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finding::Leaf;
+    use crate::range::Range;
+    use words::Gpa;
 
     /// A pool that agrees to everything, until told to be stale.
     #[derive(Default)]

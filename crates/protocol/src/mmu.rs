@@ -63,7 +63,7 @@ pub mod outcome {
     pub const INJECT: u64 = 1;
     /// No memory there: MR0 is the guest-physical address, MR1 the access bits (W, U, I).
     pub const DEVICE: u64 = 2;
-    /// The request made no sense.
+    /// The request made no sense, or the guest's instruction would fault for ever (`shadow::bounds::MAX_TURNS`).
     pub const REFUSED: u64 = 3;
 }
 

@@ -4,149 +4,27 @@
 //! control register drops everything. Long-mode guests get a 4-level shadow; all others, those without paging included,
 //! get the PAE format with four page directories.
 //!
-//! Always: every request touches at most [`MAX_TOUCHED`] entries and makes at most [`MAX_TABLES`] tables, or answers that it
-//! is to be sent again; the pages a fill needs are set aside before anything is changed; the shadow belongs to one
+//! Always: every request touches at most [`MAX_TOUCHED`] entries and makes at most [`MAX_TABLES`](crate::MAX_TABLES)
+//! tables, or answers that it is to be sent again; the pages a fill needs are set aside before anything is changed; the shadow belongs to one
 //! [`Space`], and a request that comes from another one drops it first, so that a request may be sent again (after a
 //! restart, say) without harm.
 
-use crate::access::Access;
+mod fill;
+mod invalidate;
+mod loads;
+
+use crate::bounds::{ATTEMPT, ATTEMPTS, MAX_TOUCHED, MAX_TURNS, MIN_PAGES};
 use crate::counters::Counters;
 use crate::memory::GuestMemory;
 use crate::mutant::{self, Mutant};
-use crate::pages::{PageRecord, Pages, Way};
-use crate::policy;
+use crate::pages::{PageRecord, Pages};
+use crate::request::{Error, Fault, Load, LoadReason, Outcome, Target};
 use crate::space::{Format, Limits, Space};
 use crate::tables::{Flush, ShadowTables, TableError};
-use crate::walk::{GuestPageSize, Stop, Translation, walk};
+use crate::walk::{Stop, Translation, walk};
 use exit_abi::Mode;
+use words::Gva;
 use words::x86::pte;
-use words::{Gfn, Gpa, Gva, PageSize};
-
-/// Most entries of the guest's tables, entries of the shadow and records of its pages that a request looks at or changes.
-/// A table made empty counts once here; how many of these a request makes is bounded by [`MAX_TABLES`].
-pub const MAX_TOUCHED: u64 = 512;
-/// Most tables that one attempt at a request makes: the four directories and the root of a PAE shadow, and a page table.
-pub const MAX_TABLES: u64 = 6;
-/// More than one attempt at a request touches: a walk that starts again as often as it may (16 times, four entries read and
-/// four marked), one search for the way (31 records), three tables made, each in the place of an evicted one (40 records
-/// and entries), a root with its directories (30), one table taken away (35), and one leaf.
-const ATTEMPT: u64 = 360;
-/// Tables below the root that one address needs.
-const TABLES_BELOW_ROOT: usize = 3;
-/// Times a request is tried before the guest is sent back to try: the kernel may make the pool stale at any moment.
-const ATTEMPTS: u32 = 4;
-
-/// Fewest pages with which every instruction and every delivery of an event gets done.
-///
-/// The processor makes no progress unless all that one instruction, or one event on its way to its handler, touches is
-/// mapped at once. What it touches falls into a few spans of less than 2 MiB each; a span crosses at most one boundary of
-/// any level, so it lies under at most two tables of levels 1, 2 and 3 each, and below the shared root nothing else is
-/// shared in the worst case: both sides of a 512 GiB boundary. So a span costs six pages.
-///
-/// | in long mode | spans | |
-/// | --- | --: | --- |
-/// | far CALL through memory and a call gate to an inner ring | 6 | code, operand, LDT (the gate), GDT (the code segment), TSS, new stack |
-/// | INT n, or an exception, to an inner ring | 5 | code, IDT, GDT or LDT, TSS, new stack |
-/// | an external event | 4 | IDT, GDT or LDT, TSS, new stack |
-/// | IRET, RETF to an outer ring | 4 | code, stack, GDT, LDT |
-/// | MOVS, CMPS; PUSH, POP, CALL with an operand in memory | 3 | code, two operands |
-/// | ENTER with nesting | 3 | code, old frame, new frame with its far end |
-/// | INS, OUTS with the I/O permission map | 3 | code, operand, TSS |
-/// | load of a segment register, LTR, LLDT | 3 | code, operand, GDT or LDT |
-/// | XSAVE and its like, gathers (done an element at a time) | 2 | code, operand |
-///
-/// (APM vol. 2, 4.6 for descriptors, 8.9 for delivery; an event that meets a page fault is delivered again from the start.)
-/// Outside long mode only page tables are made on demand, and tables of 64 KiB, stacks and operands need at most two each:
-/// code, operand, GDT, LDT, TSS, old and new stack make 14 with the root's five pages, 19.
-///
-/// That this is enough: of the tables outside the way in use, eviction takes the one filled longest ago, so those filled since
-/// the instruction was tried first go last; were one of them taken, the pool would hold nothing but such tables, and the
-/// one to be made, more than the instruction needs. So each of its tables is made at most once, each page filled at most
-/// once for each kind of access, and then it runs.
-pub const MIN_PAGES: usize = 1 + 6 * 2 * TABLES_BELOW_ROOT;
-
-/// A guest's page fault, or another access of the guest to a linear address.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fault {
-    /// The guest's paging mode, with the CPL and RFLAGS.AC of the access.
-    pub mode: Mode,
-    /// The guest's CR3.
-    pub cr3: u64,
-    /// The address.
-    pub gva: Gva,
-    /// The access.
-    pub access: Access,
-}
-
-/// What becomes of a fault.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Outcome {
-    /// The shadow lets the access go on.
-    Filled,
-    /// The guest's own fault: it gets a page fault with this error code.
-    Inject {
-        /// The error code.
-        code: u32,
-    },
-    /// No memory there.
-    Device {
-        /// Where the guest's tables lead.
-        gpa: Gpa,
-        /// The access.
-        access: Access,
-    },
-    /// Nothing was settled; let the guest try again.
-    Retry,
-}
-
-/// Where an access by vmm-server on the guest's behalf leads.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Target {
-    /// To this guest-physical address.
-    At(Gpa),
-    /// To the guest's own page fault, with this error code.
-    Inject {
-        /// The error code.
-        code: u32,
-    },
-    /// The guest's tables keep changing: let the guest try again.
-    Retry,
-}
-
-/// Why a control register was loaded.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum LoadReason {
-    /// MOV to CR3.
-    Cr3,
-    /// CR0 changed.
-    Cr0,
-    /// CR4 changed.
-    Cr4,
-    /// EFER changed.
-    Efer,
-    /// The machine was started or reset.
-    Reset,
-}
-
-/// What becomes of a load.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Load {
-    /// It counts.
-    Done,
-    /// The processor refuses it with #GP(0); the old state still counts.
-    GeneralProtection,
-}
-
-/// A request that could not be served. Nothing a guest does leads here.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Error {
-    /// The pool has fewer than [`MIN_PAGES`].
-    PoolTooSmall,
-    /// The kernel refuses operations even on a fresh shadow.
-    Refused,
-    /// The address is not canonical; the caller must not have let that pass.
-    NonCanonical,
-}
 
 /// The shadow MMU of one vCPU.
 #[derive(Debug)]
@@ -166,6 +44,8 @@ pub struct Engine<'a, M, T> {
     /// The fault answered last, and how often in a row.
     last: Option<Fault>,
     repeats: u64,
+    /// How often in a row user and supervisor took a page from each other, all at CPL 3.
+    turns: u64,
     counters: Counters,
     touched: u64,
     made: u64,
@@ -217,6 +97,7 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
             refused: false,
             last: None,
             repeats: 0,
+            turns: 0,
             counters: Counters::default(),
             touched: 0,
             made: 0,
@@ -253,6 +134,10 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
     pub fn fault(&mut self, fault: &Fault) -> Result<Outcome, Error> {
         let outcome = self.request(Ok(Outcome::Retry), |engine| engine.resolve(fault))??;
         self.note_repeat(fault, outcome);
+        if self.turns > MAX_TURNS {
+            self.turns = 0;
+            return Err(Error::Endless);
+        }
         match outcome {
             Outcome::Filled => self.counters.fills += 1,
             Outcome::Inject { .. } => self.counters.injected += 1,
@@ -321,19 +206,6 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
         // Should the pool have gone stale in every attempt: the space counts, and the vCPU will ask for its root.
         self.space = Some(space);
         Ok(Load::Done)
-    }
-
-    /// Whether a deliberate fault keeps the shadow over a load.
-    fn keeps_shadow(&self, mode: Mode, reason: LoadReason) -> bool {
-        let mutant = match reason {
-            LoadReason::Cr3 => Mutant::NoDropOnCr3,
-            LoadReason::Cr0 => Mutant::NoDropOnCr0,
-            LoadReason::Cr4 => Mutant::NoDropOnCr4,
-            LoadReason::Efer => Mutant::NoDropOnEfer,
-            LoadReason::Reset => return false,
-        };
-        let fits = |space: Space| Format::of(space.mode) == Format::of(mode);
-        mutant::is(mutant) && self.space.is_some_and(fits)
     }
 
     /// The vCPU has no root: installs one.
@@ -427,6 +299,11 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
     /// Counts how often the same fault comes in a row although it was filled: an access that makes no progress.
     fn note_repeat(&mut self, fault: &Fault, outcome: Outcome) {
         let settled = matches!(outcome, Outcome::Inject { .. } | Outcome::Device { .. });
+        self.turns = match self.last {
+            Some(last) if !settled && last == *fault => self.turns,
+            Some(last) if !settled && Self::takes_turns(&last, fault) => self.turns + 1,
+            _ => 0,
+        };
         self.repeats = match self.last {
             Some(last) if last == *fault && !settled => self.repeats + 1,
             _ => 0,
@@ -435,57 +312,21 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
         self.counters.max_repeats = self.counters.max_repeats.max(self.repeats);
     }
 
+    /// Whether the second fault takes a page back that the first one took (see `policy`), and no code of ring 0 can have run
+    /// between them: one was met by a program at CPL 3, the other by the processor itself on its behalf.
+    fn takes_turns(last: &Fault, fault: &Fault) -> bool {
+        let page = |fault: &Fault| Format::of(fault.mode).address(fault.gva).page();
+        let at_user = |fault: &Fault| !fault.mode.has(Mode::WP) && fault.mode.cpl() == 3;
+        at_user(last)
+            && at_user(fault)
+            && last.access.user != fault.access.user
+            && page(last) == page(fault)
+    }
+
     /// Whether a request from (`mode`, `cr3`) belongs to `space`.
     fn is_same(space: &Space, mode: Mode, cr3: u64) -> bool {
         let same_role = space.mode.role() == mode.role() || mutant::is(Mutant::AdoptIgnoresRole);
         same_role && (space.cr3 == cr3 || mutant::is(Mutant::AdoptIgnoresCr3))
-    }
-
-    /// The space after a load. PDPTEs are read when CR3 is written, when PAE paging begins, and when CR4 changes in a bit
-    /// that flushes; other loads keep the latched ones (APM vol. 2, 5.2.3).
-    fn loaded(&self, mode: Mode, cr3: u64, reason: LoadReason) -> Space {
-        const LATCHING: u32 = Mode::PSE | Mode::PGE | Mode::SMEP;
-        let fresh = Space::read(&self.memory, mode, cr3);
-        let Some(old) = self.space else { return fresh };
-        let within = Format::of(old.mode) == Format::Pae && Format::of(mode) == Format::Pae;
-        let keeps = match reason {
-            LoadReason::Cr3 => mutant::is(Mutant::NoLatchOnCr3),
-            LoadReason::Reset => false,
-            LoadReason::Cr4 => {
-                (old.mode.role() ^ mode.role()) & LATCHING == 0 || mutant::is(Mutant::NoLatchOnCr4)
-            }
-            LoadReason::Cr0 | LoadReason::Efer => !mutant::is(Mutant::LatchOnEveryLoad),
-        } && (old.cr3 == cr3 || mutant::is(Mutant::NoLatchOnCr3));
-        if within && keeps {
-            Space {
-                pdptes: old.pdptes,
-                ..fresh
-            }
-        } else {
-            fresh
-        }
-    }
-
-    /// A space was read: in PAE paging, four PDPTEs.
-    fn note_space_read(&mut self, mode: Mode) {
-        if Format::of(mode) == Format::Pae {
-            self.touched += 4;
-        }
-    }
-
-    /// Makes the shadow belong to the space of (`mode`, `cr3`). That it does not yet means that a load was missed, by a
-    /// restart of this server for one.
-    fn adopt(&mut self, mode: Mode, cr3: u64) -> Result<Space, TableError> {
-        match self.space {
-            Some(space) if Self::is_same(&space, mode, cr3) => Ok(space.seen_by(mode)),
-            _ => {
-                self.drop_all()?;
-                self.note_space_read(mode);
-                let space = Space::read(&self.memory, mode, cr3);
-                self.space = Some(space);
-                Ok(space)
-            }
-        }
     }
 
     /// The shadow is gone already; the next request builds a new one.
@@ -526,6 +367,14 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
         self.tables.reset(page, level)
     }
 
+    /// Takes a table, which has none below it, out of its parent. It stays in use.
+    fn unlink(&mut self, page: u32) -> Result<(), TableError> {
+        let (parent, slot) = self.pages.link(page);
+        self.clear(parent, slot)?;
+        self.pages.displace(page);
+        Ok(())
+    }
+
     fn walk(&mut self, space: &Space, fault: &Fault) -> Result<Translation, Stop> {
         let mut space = space.seen_by(fault.mode);
         if mutant::is(Mutant::PdptesNotLatched) {
@@ -539,298 +388,5 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
             fault.access,
             &mut self.touched,
         )
-    }
-
-    fn resolve(&mut self, fault: &Fault) -> Result<Result<Outcome, Error>, TableError> {
-        let space = self.adopt(fault.mode, fault.cr3)?;
-        let found = match self.walk(&space, fault) {
-            Ok(found) => found,
-            Err(Stop::Fault(code)) => return Ok(Ok(Outcome::Inject { code })),
-            Err(Stop::Contended) => return Ok(Ok(Outcome::Retry)),
-            Err(Stop::NonCanonical) => return Ok(Err(Error::NonCanonical)),
-        };
-        if !self
-            .memory
-            .is_memory(found.gpa.page(), PageSize::Size4K.bytes())
-        {
-            return Ok(Ok(Outcome::Device {
-                gpa: found.gpa,
-                access: fault.access,
-            }));
-        }
-        if self.root.is_none() {
-            self.install_root(fault.mode)?;
-        }
-        self.fill(fault, &found)?;
-        if self.last == Some(*fault) {
-            // Filled a moment ago, and yet it faults: should the processor hold an entry from before, it goes now.
-            let gva = Format::of(fault.mode).address(fault.gva);
-            self.invalidate(Flush::Address(gva))?;
-        }
-        Ok(Ok(Outcome::Filled))
-    }
-
-    /// Builds an empty shadow in the format `mode` needs and makes it the vCPU's.
-    fn install_root(&mut self, mode: Mode) -> Result<(), TableError> {
-        self.forget();
-        let root = if Format::of(mode) == Format::Long {
-            self.long_root()?
-        } else {
-            self.pae_root()?
-        };
-        self.tables.set_root(root)?;
-        self.root = Some(root);
-        Ok(())
-    }
-
-    fn long_root(&mut self) -> Result<u32, TableError> {
-        let root = self.fresh_page()?;
-        self.reset(root, 4)?;
-        self.pages.place_root(root, 4);
-        Ok(root)
-    }
-
-    fn pae_root(&mut self) -> Result<u32, TableError> {
-        let mut directories = [0; 4];
-        for directory in &mut directories {
-            *directory = self.fresh_page()?;
-            self.reset(*directory, 2)?;
-        }
-        let root = self.fresh_page()?;
-        self.touched += 4;
-        self.made += 1;
-        self.tables.reset_pae_root(root, directories)?;
-        self.pages.place_root(root, 3);
-        for (slot, directory) in (0..).zip(directories) {
-            self.pages.place(directory, root, slot, true);
-        }
-        Ok(root)
-    }
-
-    /// A page for the root: they were just forgotten, and there are at least [`Self::FEWEST_PAGES`].
-    fn fresh_page(&mut self) -> Result<u32, TableError> {
-        self.pages.take().ok_or(TableError::Refused)
-    }
-
-    /// Puts what the walk found into the shadow: one leaf, as large as guest page and memory allow.
-    fn fill(&mut self, fault: &Fault, found: &Translation) -> Result<(), TableError> {
-        let gva = Format::of(fault.mode).address(fault.gva);
-        let rights = policy::leaf_rights(fault.mode, found, fault.access);
-        let size = self.leaf_size(found);
-        let mut way = self.pages.way(gva);
-        let table = self.table(gva, size.level(), &mut way)?;
-        if size == PageSize::Size2M {
-            self.drop_table_below(table, gva, &way)?;
-            self.pages.set_leaves(table);
-        }
-        if found.size.bits() > size.bits() && fault.mode.has(Mode::PG) {
-            self.note_pieces(gva, found.size, size, &way);
-        }
-        let gfn: Gfn = found.gpa.align_down(size.bits()).frame();
-        self.touched += 1;
-        self.tables
-            .fill(table, gva.index(size.level()) as u32, gfn, size, rights)?;
-        self.pages.touch(size.level(), &way);
-        Ok(())
-    }
-
-    /// A large guest page is kept large, in pieces of 2 MiB, where that much is memory.
-    fn leaf_size(&self, found: &Translation) -> PageSize {
-        let large = PageSize::Size2M;
-        let is_large =
-            found.size >= GuestPageSize::Size2M || mutant::is(Mutant::LeafLargerThanGuestPage);
-        let is_memory = self
-            .memory
-            .is_memory(found.gpa.align_down(large.bits()), large.bytes())
-            || mutant::is(Mutant::LargeLeafOverHole);
-        if is_large && is_memory {
-            large
-        } else {
-            PageSize::Size4K
-        }
-    }
-
-    /// Remembers for INVLPG that a guest page of `size` stands in leaves of `leaf`: its page table knows, and for what is
-    /// larger than a slot of the directory, the directory.
-    fn note_pieces(&mut self, gva: Gva, size: GuestPageSize, leaf: PageSize, way: &Way) {
-        if let Some(table) = way.table(1)
-            && leaf == PageSize::Size4K
-            && !mutant::is(Mutant::NoPiecesInTable)
-        {
-            self.pages.add_pieces(table, size.bits());
-        }
-        let Some(directory) = way.table(2) else {
-            return;
-        };
-        match size {
-            GuestPageSize::Size4M if !mutant::is(Mutant::NoPairsInDirectory) => {
-                self.pages.set_pair(directory, gva);
-            }
-            GuestPageSize::Size1G if !mutant::is(Mutant::NoPiecesInDirectory) => {
-                self.pages.add_pieces(directory, size.bits());
-            }
-            _ => {}
-        }
-    }
-
-    /// The table of `level` on the way of `gva`, built with what is missing above it.
-    fn table(&mut self, gva: Gva, level: u32, way: &mut Way) -> Result<u32, TableError> {
-        // A root stands and is on every way.
-        let (mut at, mut table) = way.lowest(level).ok_or(TableError::Refused)?;
-        let mut pages = self.reserve((at - level) as usize, way)?.into_iter();
-        while at > level {
-            let child = pages.next().flatten().ok_or(TableError::Refused)?;
-            let slot = gva.index(at) as u32;
-            self.reset(child, at - 1)?;
-            if at == 2 && self.pages.has_leaves(table) {
-                // A large leaf may stand there. Resetting the new table has flushed it with all the rest.
-                self.clear(table, slot)?;
-            }
-            self.touched += 1;
-            self.tables.link(table, slot, child)?;
-            self.pages.place(child, table, slot, false);
-            way.set(at - 1, child);
-            (at, table) = (at - 1, child);
-        }
-        Ok(table)
-    }
-
-    /// Sets as many pages aside as `count` tables need, before anything on the way is changed. Where too few are unused,
-    /// tables are evicted: those filled longest ago and not on the way.
-    fn reserve(
-        &mut self,
-        count: usize,
-        way: &Way,
-    ) -> Result<[Option<u32>; TABLES_BELOW_ROOT], TableError> {
-        let mut pages = [None; TABLES_BELOW_ROOT];
-        for page in pages.iter_mut().take(count) {
-            *page = match self.pages.take() {
-                Some(page) => Some(page),
-                None => Some(self.evict(way)?),
-            };
-        }
-        Ok(pages)
-    }
-
-    /// Unlinks a table. The caller resets it, which flushes what the vCPU may have cached of it (I3).
-    fn evict(&mut self, way: &Way) -> Result<u32, TableError> {
-        // There are at least `FEWEST_PAGES`, more than root and way take.
-        let page = self.pages.victim(way).ok_or(TableError::Refused)?;
-        self.unlink(page)?;
-        self.counters.evictions += 1;
-        Ok(page)
-    }
-
-    /// Takes a table, which has none below it, out of its parent. It stays in use.
-    fn unlink(&mut self, page: u32) -> Result<(), TableError> {
-        let (parent, slot) = self.pages.link(page);
-        self.clear(parent, slot)?;
-        self.pages.displace(page);
-        Ok(())
-    }
-
-    /// Drops the page table in `gva`'s slot of `directory`, if there is one, to make room for a large leaf.
-    fn drop_table_below(&mut self, directory: u32, gva: Gva, way: &Way) -> Result<(), TableError> {
-        let Some(table) = way.table(1) else {
-            return Ok(());
-        };
-        if mutant::is(Mutant::MergeKeepsTableInBooks) {
-            self.clear(directory, gva.index(2) as u32)?;
-        } else {
-            self.unlink(table)?;
-            self.pages.give_back(table);
-        }
-        if mutant::is(Mutant::NoFlushOnMerge) {
-            return Ok(());
-        }
-        self.invalidate(Flush::All)
-    }
-
-    fn drop_address(&mut self, mode: Mode, cr3: u64, gva: Gva) -> Result<(), TableError> {
-        let format = Format::of(mode);
-        let gva = format.address(gva);
-        self.adopt(mode, cr3)?;
-        // The identity never changes, and INVLPG of an address no page can have does nothing.
-        if format == Format::Off || (format == Format::Long && !gva.is_canonical()) {
-            return Ok(());
-        }
-        let way = self.pages.way(gva);
-        let Some(directory) = way.table(2) else {
-            return Ok(());
-        };
-        let is_gigabyte = self.pages.pieces(directory) == GuestPageSize::Size1G.bits();
-        if is_gigabyte && !mutant::is(Mutant::InvlpgDropsOnePieceOfGigabyte) {
-            // Up to 512 tables and leaves: a fresh shadow costs less than their end.
-            self.drop_all()?;
-            self.install_root(mode)
-        } else if self.pages.is_pair(directory, gva) {
-            self.drop_pair(directory, gva)
-        } else {
-            self.drop_page(directory, gva, &way)
-        }
-    }
-
-    /// Drops the two slots of `directory` that hold pieces of a 4 MiB page.
-    fn drop_pair(&mut self, directory: u32, gva: Gva) -> Result<(), TableError> {
-        let first = gva.align_down(GuestPageSize::Size4M.bits()).bits();
-        for half in [first, first + PageSize::Size2M.bytes()] {
-            let half = Gva::new(half);
-            let holds = half == gva.align_down(PageSize::Size2M.bits());
-            if holds || !mutant::is(Mutant::InvlpgDropsOneHalf) {
-                let way = self.pages.way(half);
-                self.drop_slot(directory, half, &way)?;
-            }
-        }
-        self.flush_pieces()
-    }
-
-    /// Drops the leaf of one address; all leaves of its table if they are pieces of one guest page.
-    fn drop_page(&mut self, directory: u32, gva: Gva, way: &Way) -> Result<(), TableError> {
-        match way.table(1) {
-            Some(table) if self.pages.pieces(table) != 0 => {
-                self.drop_slot(directory, gva, way)?;
-                self.flush_pieces()
-            }
-            Some(table) => {
-                if !mutant::is(Mutant::NoClearOnInvlpg) {
-                    self.clear(table, gva.index(1) as u32)?;
-                }
-                self.flush_address(gva)
-            }
-            None if self.pages.has_leaves(directory) => {
-                self.drop_slot(directory, gva, way)?;
-                self.flush_address(gva)
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// Empties the 2 MiB that `gva` lies in: takes the leaf out of the directory, or the table below it.
-    fn drop_slot(&mut self, directory: u32, gva: Gva, way: &Way) -> Result<(), TableError> {
-        match way.table(1) {
-            Some(table) => {
-                self.unlink(table)?;
-                self.pages.give_back(table);
-                Ok(())
-            }
-            None => self.clear(directory, gva.index(2) as u32),
-        }
-    }
-
-    /// After INVLPG took one leaf away.
-    fn flush_address(&mut self, gva: Gva) -> Result<(), TableError> {
-        if mutant::is(Mutant::NoFlushOnInvlpg) {
-            return Ok(());
-        }
-        self.invalidate(Flush::Address(gva))
-    }
-
-    /// After INVLPG took pieces of a larger page away. An address of the guest's is not enough: each piece has its own place
-    /// in the TLB, and the unlinked table may be cached itself (APM vol. 2, 5.5).
-    fn flush_pieces(&mut self) -> Result<(), TableError> {
-        if mutant::is(Mutant::NoFlushOnInvlpgOfPieces) {
-            return Ok(());
-        }
-        self.invalidate(Flush::All)
     }
 }

@@ -12,6 +12,7 @@
 #![forbid(unsafe_code)]
 
 pub mod access;
+pub mod bounds;
 pub mod counters;
 pub mod engine;
 mod entry;
@@ -19,17 +20,18 @@ pub mod memory;
 pub mod mutant;
 pub mod pages;
 pub mod policy;
+pub mod request;
 pub mod space;
 pub mod tables;
 pub mod walk;
 
 pub use access::{Access, Kind};
+pub use bounds::{MAX_TABLES, MAX_TOUCHED, MIN_PAGES};
 pub use counters::Counters;
-pub use engine::{
-    Engine, Error, Fault, Load, LoadReason, MAX_TABLES, MAX_TOUCHED, MIN_PAGES, Outcome, Target,
-};
+pub use engine::Engine;
 pub use memory::GuestMemory;
 pub use pages::PageRecord;
+pub use request::{Error, Fault, Load, LoadReason, Outcome, Target};
 pub use space::{Limits, Space};
 pub use tables::{Flush, Rights, ShadowTables, TableError};
 pub use walk::{GuestPageSize, Stop, Translation, walk};

@@ -74,6 +74,8 @@ mutants! {
         AdoptIgnoresCr3,
 
         // Latched PDPTEs (APM vol. 2, 5.2.3).
+        /// PAE paging begins with the PDPTEs of before.
+        NoLatchOnEntry,
         /// MOV to CR3 keeps the latched PDPTEs.
         NoLatchOnCr3,
         /// A change of CR4.PSE, PGE or SMEP keeps the latched PDPTEs.
@@ -94,6 +96,11 @@ mutants! {
         NoFlushOnMerge,
         /// Replacing a table by a large leaf leaves the table in the books.
         MergeKeepsTableInBooks,
+
+        /// A fault that comes again although it was filled does not flush its address.
+        NoFlushOnRepeat,
+        /// With CR0.WP clear a large user page that is read-only stays large.
+        TurnsStayLarge,
 
         // Eviction.
         /// Eviction may take a table on the way of the address being filled.

@@ -16,6 +16,8 @@ use exit_abi::Mode;
 /// the guest's kernel may read and write that page with RFLAGS.AC clear too, and so may implicit accesses. That needs a
 /// guest that turns SMAP on and WP off together, and loosens nothing but that guest's protection from itself. To be exact
 /// one would have to run each such store alone, or with the real WP clear, which protects what the guest must not write.
+/// Nor can an instruction at CPL 3 be had that reads such a page as user and writes it implicitly: see
+/// [`MAX_TURNS`](crate::bounds::MAX_TURNS).
 #[must_use]
 pub fn leaf_rights(mode: Mode, found: &Translation, access: Access) -> Rights {
     if !mode.has(Mode::PG) {
@@ -38,4 +40,11 @@ pub fn leaf_rights(mode: Mode, found: &Translation, access: Access) -> Rights {
         user: found.user || is(Mutant::LeafIgnoresSupervisor),
         execute,
     }
+}
+
+/// Whether no leaf serves both user and supervisor, so that each of them takes the page from the other. What they take is
+/// kept as small as it can be: an instruction may need one part of a large page as user and write another implicitly.
+#[must_use]
+pub const fn is_taken_in_turns(mode: Mode, found: &Translation) -> bool {
+    mode.has(Mode::PG) && !mode.has(Mode::WP) && found.user && !found.writable
 }

@@ -2,36 +2,9 @@
 
 mod common;
 
-use common::pool::Pool;
-use common::reference::Try;
-use common::{Dice, Ram};
-use exit_abi::Mode;
-use shadow::{
-    Access, Engine, Fault, Limits, Load, LoadReason, MAX_TABLES, MAX_TOUCHED, MIN_PAGES, Outcome,
-    PageRecord,
-};
-use words::Gva;
-
-const LONG: u32 = Mode::PE | Mode::PG | Mode::PAE | Mode::LMA | Mode::WP | Mode::NXE;
-const PAE: u32 = Mode::PE | Mode::PG | Mode::PAE | Mode::WP;
-const TWO_LEVEL: u32 = Mode::PE | Mode::PG | Mode::PSE | Mode::WP;
-const READ: Try = Try {
-    write: false,
-    fetch: false,
-    user: false,
-};
-const WRITE: Try = Try {
-    write: true,
-    ..READ
-};
-const LIMITS: Limits = Limits {
-    width: 40,
-    gigabyte_pages: true,
-};
-const CR3: u64 = 0x40_0000;
-const PDPT: u64 = 0x40_1000;
-const DIRECTORY: u64 = 0x40_2000;
-const TABLE: u64 = 0x40_3000;
+use common::guest::*;
+use common::{Dice, READ, Ram, Try, WRITE};
+use shadow::{Load, LoadReason, MAX_TABLES, MAX_TOUCHED, MIN_PAGES, Outcome, PageRecord};
 
 /// Every entry of every table leads to the one table below: all addresses are mapped, each with tables of its own in the
 /// shadow.
@@ -50,77 +23,11 @@ fn everything_mapped() -> Ram {
     ram
 }
 
-struct Machine<'a> {
-    engine: Engine<'a, &'a Ram, Pool>,
-    mode: u32,
-    cr3: u64,
-    faults: u64,
-}
-
-impl<'a> Machine<'a> {
-    fn new(ram: &'a Ram, records: &'a mut [PageRecord], mode: u32, cr3: u64) -> Self {
-        let pool = Pool::new(records.len());
-        let mut machine = Self {
-            engine: Engine::cramped(ram, pool, LIMITS, records).unwrap(),
-            mode,
-            cr3,
-            faults: 0,
-        };
-        assert_eq!(machine.load(LoadReason::Reset), Load::Done);
-        machine
-    }
-
-    fn load(&mut self, reason: LoadReason) -> Load {
-        let mode = Mode::from_bits(self.mode);
-        self.engine.load(mode, self.cr3, reason).unwrap()
-    }
-
-    fn invlpg(&mut self, va: u64) {
-        let mode = Mode::from_bits(self.mode);
-        self.engine.invlpg(mode, self.cr3, Gva::new(va)).unwrap();
-    }
-
-    fn fault(&mut self, va: u64, access: Try) -> Outcome {
-        self.faults += 1;
-        let fault = Fault {
-            mode: Mode::from_bits(self.mode),
-            cr3: self.cr3,
-            gva: Gva::new(va),
-            access: Access::from_code(access.code()),
-        };
-        self.engine.fault(&fault).unwrap()
-    }
-
-    /// Carries out an instruction: one that meets a fault begins again from its first access. Whether it got done before
-    /// there were `patience` faults.
-    fn instruction(&mut self, accesses: &[(u64, Try)], patience: u64) -> bool {
-        let end = self.faults + patience;
-        while self.faults < end {
-            let mode = self.mode;
-            let stuck = accesses.iter().find(|(va, access)| {
-                self.engine
-                    .tables_mut()
-                    .access(mode, *va, *access)
-                    .is_none()
-            });
-            match stuck {
-                None => return true,
-                Some(&(va, access)) => assert_eq!(self.fault(va, access), Outcome::Filled),
-            }
-        }
-        false
-    }
-
-    fn assert_bounded(&self) {
-        let counters = self.engine.counters();
-        assert!(counters.max_touched <= MAX_TOUCHED, "{counters:?}");
-        assert!(counters.max_tables <= MAX_TABLES, "{counters:?}");
-        assert!(
-            self.engine.tables().refused.is_empty(),
-            "{:?}",
-            self.engine.tables().refused
-        );
-    }
+fn assert_bounded(guest: &Guest<'_>) {
+    let counters = guest.engine.counters();
+    assert!(counters.max_touched <= MAX_TOUCHED, "{counters:?}");
+    assert!(counters.max_tables <= MAX_TABLES, "{counters:?}");
+    guest.assert_nothing_refused();
 }
 
 /// An instruction with operands across `spans` of the boundaries that lie `2^shift` apart, in random order.
@@ -144,17 +51,17 @@ fn instruction(dice: &mut Dice, spans: usize, shift: u32, boundaries: u64) -> Ve
 /// Random instructions of the worst kind, one after the other, in a pool of `pages`.
 fn all_get_done(ram: &Ram, pages: usize, mode: u32, (spans, shift): (usize, u32)) -> bool {
     let mut records = vec![PageRecord::EMPTY; pages];
-    let mut machine = Machine::new(ram, &mut records, mode, CR3);
+    let mut guest = Guest::new(ram, &mut records, mode, CR3);
     let mut dice = Dice::new(5);
     for _ in 0..200 {
         let accesses = instruction(&mut dice, spans, shift, 20);
         // Each page faults twice at most: read first, then written.
-        if !machine.instruction(&accesses, 4 * spans as u64 + 1) {
+        if guest.instruction(&accesses, 4 * spans as u64).is_none() {
             return false;
         }
     }
-    machine.assert_bounded();
-    assert!(machine.engine.counters().pages_peak == pages as u64);
+    assert_bounded(&guest);
+    assert!(guest.engine.counters().pages_peak == pages as u64);
     true
 }
 
@@ -170,9 +77,9 @@ fn the_fewest_pages_are_enough_for_the_worst_instruction_and_one_less_is_not() {
 fn an_instruction_that_lacks_one_page_never_ends() {
     let ram = everything_mapped();
     let mut records = [PageRecord::EMPTY; MIN_PAGES - 1];
-    let mut machine = Machine::new(&ram, &mut records, LONG, CR3);
+    let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
     let accesses = instruction(&mut Dice::new(1), 6, 39, 6);
-    assert!(!machine.instruction(&accesses, 10_000));
+    assert_eq!(guest.instruction(&accesses, 10_000), None);
 }
 
 #[test]
@@ -191,41 +98,41 @@ fn outside_long_mode_nineteen_pages_are_enough() {
 fn a_full_shadow_goes_away_in_one_operation() {
     let ram = everything_mapped();
     let mut records = vec![PageRecord::EMPTY; 2000];
-    let mut machine = Machine::new(&ram, &mut records, LONG, CR3);
+    let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
     let mut dice = Dice::new(1);
-    while machine.engine.counters().evictions < 500 {
+    while guest.engine.counters().evictions < 500 {
         let va = dice.next() & 0x7fff_ffff_f000;
-        assert_eq!(machine.fault(va, READ), Outcome::Filled);
+        assert_eq!(guest.fault(va, READ), Outcome::Filled);
     }
-    let before = machine.engine.tables().operations;
-    assert_eq!(machine.load(LoadReason::Cr3), Load::Done);
+    let before = guest.engine.tables().operations;
+    assert_eq!(guest.load(LoadReason::Cr3), Load::Done);
     // The retirement, an empty root, and its installation.
-    assert_eq!(machine.engine.tables().operations - before, 3);
-    machine.assert_bounded();
+    assert_eq!(guest.engine.tables().operations - before, 3);
+    assert_bounded(&guest);
 }
 
 #[test]
 fn thousands_of_roots_cost_the_same_each() {
     let ram = everything_mapped();
     let mut records = [PageRecord::EMPTY; MIN_PAGES];
-    let mut machine = Machine::new(&ram, &mut records, LONG, CR3);
+    let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
     for n in 0..5000u64 {
         // Any page will do as a root: the answer is the guest's own fault where it is none.
-        machine.cr3 = if n % 3 == 0 { CR3 } else { n << 12 };
-        let before = machine.engine.tables().operations;
-        assert_eq!(machine.load(LoadReason::Cr3), Load::Done);
-        let outcome = machine.fault(n << 30, READ);
+        guest.cr3 = if n % 3 == 0 { CR3 } else { n << 12 };
+        let before = guest.engine.tables().operations;
+        assert_eq!(guest.load(LoadReason::Cr3), Load::Done);
+        let outcome = guest.fault(n << 30, READ);
         assert!(n % 3 != 0 || outcome == Outcome::Filled);
-        assert!(machine.engine.tables().operations - before <= 10);
+        assert!(guest.engine.tables().operations - before <= 10);
     }
-    machine.assert_bounded();
+    assert_bounded(&guest);
 }
 
 #[test]
 fn addresses_chosen_for_deep_searches_stay_within_the_bound() {
     let ram = everything_mapped();
     let mut records = vec![PageRecord::EMPTY; 600];
-    let mut machine = Machine::new(&ram, &mut records, LONG, CR3);
+    let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
     // Indices in the order that makes the search trees deepest, at every level, then in any.
     let deep: Vec<u64> = (0..9)
         .map(|n| 1 << n)
@@ -236,37 +143,37 @@ fn addresses_chosen_for_deep_searches_stay_within_the_bound() {
         for &level3 in &deep {
             for &level2 in &deep {
                 let va = (level4 & 255) << 39 | level3 << 30 | level2 << 21;
-                assert_eq!(machine.fault(va, WRITE), Outcome::Filled);
+                assert_eq!(guest.fault(va, WRITE), Outcome::Filled);
             }
         }
     }
-    assert!(machine.engine.counters().evictions > 1000);
-    machine.assert_bounded();
+    assert!(guest.engine.counters().evictions > 1000);
+    assert_bounded(&guest);
 }
 
 #[test]
 fn tables_that_keep_changing_end_in_another_try() {
     let ram = everything_mapped();
     let mut records = [PageRecord::EMPTY; MIN_PAGES];
-    let mut machine = Machine::new(&ram, &mut records, LONG, CR3);
+    let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
     ram.contention.set(u32::MAX);
-    assert_eq!(machine.fault(0x1000, WRITE), Outcome::Retry);
-    machine.assert_bounded();
+    assert_eq!(guest.fault(0x1000, WRITE), Outcome::Retry);
+    assert_bounded(&guest);
     ram.contention.set(0);
-    assert_eq!(machine.fault(0x1000, WRITE), Outcome::Filled);
+    assert_eq!(guest.fault(0x1000, WRITE), Outcome::Filled);
 }
 
 #[test]
 fn a_pool_that_is_always_stale_ends_in_another_try() {
     let ram = everything_mapped();
     let mut records = [PageRecord::EMPTY; MIN_PAGES];
-    let mut machine = Machine::new(&ram, &mut records, LONG, CR3);
-    machine.engine.tables_mut().stale_for = 1000;
-    assert_eq!(machine.fault(0x1000, WRITE), Outcome::Retry);
-    machine.invlpg(0x1000);
-    machine.assert_bounded();
-    machine.engine.tables_mut().stale_for = 0;
-    assert_eq!(machine.fault(0x1000, WRITE), Outcome::Filled);
+    let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
+    guest.engine.tables_mut().stale_for = 1000;
+    assert_eq!(guest.fault(0x1000, WRITE), Outcome::Retry);
+    guest.invlpg(0x1000);
+    assert_bounded(&guest);
+    guest.engine.tables_mut().stale_for = 0;
+    assert_eq!(guest.fault(0x1000, WRITE), Outcome::Filled);
 }
 
 #[test]
@@ -274,17 +181,17 @@ fn invlpg_of_a_gigabyte_page_costs_as_little_as_a_load() {
     let ram = everything_mapped();
     ram.set64(PDPT, 0x87);
     let mut records = vec![PageRecord::EMPTY; 64];
-    let mut machine = Machine::new(&ram, &mut records, LONG, CR3);
+    let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
     // 2 MiB pieces, and 4 KiB pieces beside the hole.
     for va in (0..Ram::END).step_by(0x4000) {
-        machine.fault(va, READ);
+        guest.fault(va, READ);
     }
-    assert!(machine.engine.tables().leaves().len() > 60);
-    let before = machine.engine.tables().operations;
-    machine.invlpg(0x3fff_f000);
-    assert!(machine.engine.tables().operations - before <= 3);
-    assert_eq!(machine.engine.tables().leaves(), []);
-    machine.assert_bounded();
+    assert!(guest.engine.tables().leaves().len() > 60);
+    let before = guest.engine.tables().operations;
+    guest.invlpg(0x3fff_f000);
+    assert!(guest.engine.tables().operations - before <= 3);
+    assert_eq!(guest.engine.tables().leaves(), []);
+    assert_bounded(&guest);
 }
 
 #[test]
@@ -293,25 +200,25 @@ fn invlpg_of_a_4m_page_in_4k_pieces_takes_two_tables_away() {
     // The 4 MiB page at 0 has the hole in its upper half; so have pieces of 4 KiB there, and one of 2 MiB below.
     ram.set32(CR3, 0x87);
     let mut records = [PageRecord::EMPTY; 8];
-    let mut machine = Machine::new(&ram, &mut records, TWO_LEVEL, CR3);
+    let mut guest = Guest::new(&ram, &mut records, TWO_LEVEL, CR3);
     for va in (0..0x30_0000).step_by(0x1000) {
-        assert_eq!(machine.fault(va, READ), Outcome::Filled);
+        assert_eq!(guest.fault(va, READ), Outcome::Filled);
     }
-    assert_eq!(machine.engine.tables().leaves().len(), 257);
-    let before = machine.engine.tables().operations;
-    machine.invlpg(0x1000);
-    assert_eq!(machine.engine.tables().leaves(), []);
-    assert_eq!(machine.engine.tables().operations - before, 3);
-    machine.assert_bounded();
+    assert_eq!(guest.engine.tables().leaves().len(), 257);
+    let before = guest.engine.tables().operations;
+    guest.invlpg(0x1000);
+    assert_eq!(guest.engine.tables().leaves(), []);
+    assert_eq!(guest.engine.tables().operations - before, 3);
+    assert_bounded(&guest);
 }
 
 #[test]
 fn an_access_that_comes_again_and_again_is_counted() {
     let ram = everything_mapped();
     let mut records = [PageRecord::EMPTY; MIN_PAGES];
-    let mut machine = Machine::new(&ram, &mut records, LONG, CR3);
+    let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
     for va in [0x1000, 0x2000, 0x1000, 0x1000, 0x1000] {
-        machine.fault(va, READ);
+        guest.fault(va, READ);
     }
-    assert_eq!(machine.engine.counters().max_repeats, 2);
+    assert_eq!(guest.engine.counters().max_repeats, 2);
 }

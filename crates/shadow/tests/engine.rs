@@ -3,10 +3,11 @@
 
 mod common;
 
+use common::naive::{Tables, Verdict, mark};
 use common::pool::{Cached, Pool};
-use common::reference::{Guest, Try, Verdict};
-use common::{Dice, Ram};
+use common::{Dice, Ram, Try};
 use exit_abi::Mode;
+use naive_walk::Refusal;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use shadow::{
@@ -117,7 +118,7 @@ type Shadow<'a> = Engine<'a, &'a Ram, Pool>;
 struct World<'a> {
     ram: &'a Ram,
     engine: Shadow<'a>,
-    guest: Guest,
+    guest: Tables,
     places: [Vec<Place>; 4],
 }
 
@@ -128,12 +129,14 @@ impl<'a> World<'a> {
         let world = Self {
             ram,
             engine: Engine::cramped(ram, pool, LIMITS, records).unwrap(),
-            guest: Guest {
+            guest: Tables {
                 mode: 0,
                 cr3: 0,
                 pdptes: [0; 4],
-                width: LIMITS.width,
-                giant: LIMITS.gigabyte_pages,
+                limits: naive_walk::Limits {
+                    width: LIMITS.width,
+                    gigabyte_pages: LIMITS.gigabyte_pages,
+                },
             },
             places: formats.map(places),
         };
@@ -228,34 +231,36 @@ impl<'a> World<'a> {
                 access: Access::from_code(access.code()),
             };
             let outcome = self.request(|engine| engine.fault(&fault))?;
-            self.guest.mark(&before, &expected);
+            if let Ok(grant) = &expected {
+                mark(&before, grant, access.write);
+            }
             prop_assert_eq!(
                 self.ram.image(),
                 before.image(),
                 "what the fault left in memory"
             );
             match (outcome, expected) {
-                (Outcome::Filled, Verdict::Page { gpa, .. }) => {
-                    let page = gpa & !0xfff;
+                (Outcome::Filled, Ok(grant)) => {
+                    let page = grant.gpa.page().bits();
                     prop_assert!(self.ram.has(page, 0x1000), "filled without memory");
                     let now = self.engine.tables_mut().access(self.guest.mode, va, access);
                     prop_assert_eq!(
                         now,
-                        Some(gpa),
+                        Some(grant.gpa.bits()),
                         "no progress at {:#x} {:?} {:#x}",
                         va,
                         access,
                         self.guest.mode
                     );
                 }
-                (Outcome::Inject { code }, Verdict::Fault(expected)) => {
+                (Outcome::Inject { code }, Err(Refusal::PageFault(expected))) => {
                     prop_assert_eq!(code, expected);
                     return Ok(());
                 }
-                (Outcome::Device { gpa, access: found }, Verdict::Page { gpa: expected, .. }) => {
-                    prop_assert_eq!(gpa.bits(), expected);
+                (Outcome::Device { gpa, access: found }, Ok(grant)) => {
+                    prop_assert_eq!(gpa, grant.gpa);
                     prop_assert_eq!(found.code(), access.code());
-                    prop_assert!(!self.ram.has(expected & !0xfff, 0x1000));
+                    prop_assert!(!self.ram.has(gpa.page().bits(), 0x1000));
                     return Ok(());
                 }
                 (outcome, expected) => {
@@ -290,17 +295,21 @@ impl<'a> World<'a> {
         access: Try,
     ) -> Result<(), TestCaseError> {
         match self.pure(va, access) {
-            Verdict::Page { gpa, dirty, .. } => {
+            Ok(grant) => {
                 if let Some((base, to)) = from {
+                    let gpa = grant.gpa.bits();
                     prop_assert_eq!(to + (va - base), gpa, "{:#x} leads elsewhere", va);
                 }
-                prop_assert!(dirty || !access.write, "{va:#x} is writable but not dirty");
+                prop_assert!(
+                    grant.dirty || !access.write,
+                    "{va:#x} is writable but not dirty"
+                );
                 Ok(())
             }
-            verdict => {
+            Err(refusal) => {
                 prop_assert!(
                     false,
-                    "the shadow grants {access:?} at {va:#x}, the guest's tables say {verdict:?}"
+                    "the shadow grants {access:?} at {va:#x}, the guest's tables say {refusal:?}"
                 );
                 Ok(())
             }
@@ -355,7 +364,7 @@ impl<'a> World<'a> {
         // The PDPTEs, as the manual wants them: read at a load of CR3 and when PAE paging begins or its flushing bits of
         // CR4 change, else kept.
         let old = self.guest;
-        let mut new = Guest {
+        let mut new = Tables {
             mode,
             cr3,
             pdptes: [0; 4],

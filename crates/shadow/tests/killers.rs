@@ -2,124 +2,27 @@
 
 mod common;
 
-use common::Ram;
-use common::pool::{Pool, Slot};
-use common::reference::Try;
+use common::guest::*;
+use common::pool::Slot;
+use common::{FETCH, READ, Ram, USER, USER_WRITE, WRITE};
 use exit_abi::Mode;
-use shadow::{Access, Engine, Error, Fault, Limits, Load, LoadReason, Outcome, PageRecord, Target};
-use words::{Gpa, Gva};
+use shadow::{Error, Load, LoadReason, PageRecord, Target};
+use words::Gpa;
 
-const LONG: u32 = Mode::PE | Mode::PG | Mode::PAE | Mode::LMA | Mode::WP | Mode::NXE;
-const PAE: u32 = Mode::PE | Mode::PG | Mode::PAE | Mode::WP;
-const TWO_LEVEL: u32 = Mode::PE | Mode::PG | Mode::PSE | Mode::WP;
-const READ: Try = Try {
-    write: false,
-    fetch: false,
-    user: false,
-};
-const WRITE: Try = Try {
-    write: true,
-    ..READ
-};
-const FETCH: Try = Try {
-    fetch: true,
-    ..READ
-};
-const USER: Try = Try { user: true, ..READ };
-const USER_WRITE: Try = Try {
-    user: true,
-    ..WRITE
-};
-const NX: u64 = 1 << 63;
-const CR3: u64 = 0x40_0000;
-const PDPT: u64 = 0x40_1000;
-const DIRECTORY: u64 = 0x40_2000;
-const TABLE: u64 = 0x40_3000;
 const PAGE: u64 = 0x60_0000;
 /// Inside the hole of the tests' memory.
 const HOLE: u64 = 0x30_0000;
 
-fn long_guest() -> Ram {
-    let ram = Ram::default();
-    ram.set64(CR3, PDPT | 7);
-    ram.set64(PDPT, DIRECTORY | 7);
-    ram.set64(DIRECTORY, TABLE | 7);
+/// The long-mode guest with a page at linear 0.
+fn mapped_guest() -> Ram {
+    let ram = long_guest();
     ram.set64(TABLE, PAGE | 7);
     ram
 }
 
-struct Guest<'a> {
-    engine: Engine<'a, &'a Ram, Pool>,
-    mode: u32,
-    cr3: u64,
-}
-
-impl<'a> Guest<'a> {
-    fn new(ram: &'a Ram, records: &'a mut [PageRecord], mode: u32, cr3: u64) -> Self {
-        let limits = Limits {
-            width: 40,
-            gigabyte_pages: true,
-        };
-        let pool = Pool::new(records.len());
-        let mut guest = Self {
-            engine: Engine::cramped(ram, pool, limits, records).unwrap(),
-            mode,
-            cr3,
-        };
-        assert_eq!(guest.load(LoadReason::Reset), Load::Done);
-        guest
-    }
-    fn fault(&mut self, va: u64, access: Try) -> Outcome {
-        let fault = self.fault_at(va, access);
-        self.engine.fault(&fault).unwrap()
-    }
-    fn fault_at(&self, va: u64, access: Try) -> Fault {
-        Fault {
-            mode: Mode::from_bits(self.mode),
-            cr3: self.cr3,
-            gva: Gva::new(va),
-            access: Access::from_code(access.code()),
-        }
-    }
-    /// Where the processor goes with the access, without another fault.
-    fn granted(&mut self, va: u64, access: Try) -> Option<u64> {
-        let mode = self.mode;
-        self.engine.tables_mut().access(mode, va, access)
-    }
-    /// Where the access leads once its fault is filled.
-    fn filled(&mut self, va: u64, access: Try) -> Option<u64> {
-        assert_eq!(self.fault(va, access), Outcome::Filled);
-        self.granted(va, access)
-    }
-    fn injected(&mut self, va: u64, access: Try) -> u32 {
-        match self.fault(va, access) {
-            Outcome::Inject { code } => code,
-            outcome => panic!("{outcome:?}"),
-        }
-    }
-    fn is_device(&mut self, va: u64, access: Try) -> Option<Gpa> {
-        match self.fault(va, access) {
-            Outcome::Device { gpa, .. } => Some(gpa),
-            _ => None,
-        }
-    }
-    fn invlpg(&mut self, va: u64) {
-        let mode = Mode::from_bits(self.mode);
-        self.engine.invlpg(mode, self.cr3, Gva::new(va)).unwrap();
-    }
-    fn load(&mut self, reason: LoadReason) -> Load {
-        let mode = Mode::from_bits(self.mode);
-        self.engine.load(mode, self.cr3, reason).unwrap()
-    }
-    fn assert_nothing_refused(&self) {
-        let refused = &self.engine.tables().refused;
-        assert!(refused.is_empty(), "{refused:?}");
-    }
-}
-
 #[test]
 fn a_frame_used_as_table_and_as_large_page_has_a_shadow_for_each_use() {
-    let ram = long_guest();
+    let ram = mapped_guest();
     // One frame: a page table below slot 0, the directory's own frame as a table below slot 1, and both in the large page
     // that slot 2 maps.
     ram.set64(DIRECTORY + 8, DIRECTORY | 7);
@@ -148,7 +51,7 @@ fn a_request_in_another_role_never_finds_the_old_roles_shadow() {
         Mode::PSE,
         Mode::PGE,
     ] {
-        let ram = long_guest();
+        let ram = mapped_guest();
         let mut records = [PageRecord::EMPTY; 8];
         let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
         assert_eq!(guest.filled(0, READ), Some(PAGE));
@@ -162,7 +65,7 @@ fn a_request_in_another_role_never_finds_the_old_roles_shadow() {
 
 #[test]
 fn a_request_with_another_cr3_never_finds_the_old_ones_shadow() {
-    let ram = long_guest();
+    let ram = mapped_guest();
     let mut records = [PageRecord::EMPTY; 8];
     let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
     assert_eq!(guest.filled(0, READ), Some(PAGE));
@@ -173,7 +76,7 @@ fn a_request_with_another_cr3_never_finds_the_old_ones_shadow() {
 
 #[test]
 fn two_parents_with_different_rights_share_a_table_and_keep_them() {
-    let ram = long_guest();
+    let ram = mapped_guest();
     // The same tables below four entries: all rights, read-only, supervisor, no execution.
     ram.set64(CR3 + 8, PDPT | 5);
     ram.set64(CR3 + 16, PDPT | 3);
@@ -196,7 +99,7 @@ fn two_parents_with_different_rights_share_a_table_and_keep_them() {
 
 #[test]
 fn an_entry_sent_from_memory_to_a_hole_ends_with_invlpg_not_before() {
-    let ram = long_guest();
+    let ram = mapped_guest();
     let mut records = [PageRecord::EMPTY; 8];
     let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
     assert_eq!(guest.filled(0x10, READ), Some(PAGE | 0x10));
@@ -214,7 +117,7 @@ fn an_entry_sent_from_memory_to_a_hole_ends_with_invlpg_not_before() {
 
 #[test]
 fn an_entry_that_becomes_present_needs_no_flush_at_any_level() {
-    let ram = long_guest();
+    let ram = mapped_guest();
     let mut records = [PageRecord::EMPTY; 8];
     let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
     for (at, entry) in [
@@ -240,7 +143,7 @@ fn an_entry_that_becomes_present_needs_no_flush_at_any_level() {
 
 #[test]
 fn a_large_page_mapped_twice_has_nx_where_its_entry_has_it() {
-    let ram = long_guest();
+    let ram = mapped_guest();
     ram.set64(DIRECTORY + 8, PAGE | 0x87);
     ram.set64(DIRECTORY + 16, PAGE | 0x87 | NX);
     let mut records = [PageRecord::EMPTY; 8];
@@ -292,7 +195,7 @@ fn invlpg_with_paging_off_changes_nothing() {
 
 #[test]
 fn invlpg_of_an_address_that_is_not_canonical_changes_nothing() {
-    let ram = long_guest();
+    let ram = mapped_guest();
     let mut records = [PageRecord::EMPTY; 8];
     let mut guest = Guest::new(&ram, &mut records, LONG, CR3);
     assert_eq!(guest.filled(0, READ), Some(PAGE));
@@ -337,7 +240,7 @@ fn a_two_level_guest_gets_a_shadow_that_reaches_all_of_the_hosts_memory() {
 #[test]
 fn a_page_table_where_a_device_is_reads_as_ones_and_is_never_written() {
     for (at, level) in [(CR3, 4), (PDPT, 3), (DIRECTORY, 2)] {
-        let ram = long_guest();
+        let ram = mapped_guest();
         ram.set64(at, HOLE | 7);
         let before = ram.image();
         let mut records = [PageRecord::EMPTY; 8];
@@ -349,7 +252,7 @@ fn a_page_table_where_a_device_is_reads_as_ones_and_is_never_written() {
 
 #[test]
 fn a_page_table_that_is_also_mapped_as_data_may_be_changed_through_itself() {
-    let ram = long_guest();
+    let ram = mapped_guest();
     // The root maps itself: its last slot makes every table a page.
     ram.set64(CR3 + 8 * 511, CR3 | 7);
     let mut records = [PageRecord::EMPTY; 12];
@@ -370,7 +273,7 @@ fn a_page_table_that_is_also_mapped_as_data_may_be_changed_through_itself() {
 
 #[test]
 fn a_kernel_in_ring_3_uses_user_pages_alone() {
-    let ram = long_guest();
+    let ram = mapped_guest();
     ram.set64(TABLE + 8, 0x61_0000 | 3);
     let mut records = [PageRecord::EMPTY; 8];
     // CR0.WP clear does nothing for ring 3, nor does RFLAGS.AC.
@@ -390,7 +293,7 @@ fn a_kernel_in_ring_3_uses_user_pages_alone() {
 
 #[test]
 fn a_fault_during_the_delivery_of_an_event_may_come_as_often_as_it_takes() {
-    let ram = long_guest();
+    let ram = mapped_guest();
     // IDT, GDT, TSS and the new stack: supervisor pages; the stack's second page is the guest's own fault.
     for n in 1..5u64 {
         ram.set64(TABLE + 8 * n, (0x60_0000 + 0x1000 * n) | 3);

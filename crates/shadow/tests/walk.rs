@@ -2,14 +2,15 @@
 
 mod common;
 
+use common::naive::{mark, read};
 use common::{Dice, Ram};
 use exit_abi::Mode;
-use naive_walk::{Grant, Refusal};
+use naive_walk::Refusal;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use shadow::{Access, Limits, Space, Stop, walk};
-use words::x86::{pf, pte};
-use words::{Gpa, Gva};
+use words::Gva;
+use words::x86::pf;
 
 const TABLES: u64 = 0x1_0000;
 const TABLE_COUNT: u64 = 5;
@@ -116,29 +117,6 @@ fn space(dice: &mut Dice) -> Space {
         }
     }
     Space { mode, cr3, pdptes }
-}
-
-fn read(ram: &Ram, at: Gpa, bytes: u32) -> Option<u64> {
-    match bytes {
-        4 => ram.get32(at.bits()).map(u64::from),
-        _ => ram.get64(at.bits()),
-    }
-}
-
-/// What an access that is granted leaves in memory.
-fn mark(ram: &Ram, grant: &Grant, write: bool) {
-    let last = grant.path().count();
-    for (index, entry) in grant.path().enumerate() {
-        let dirty = write && index + 1 == last;
-        let bits = pte::A | if dirty { pte::D } else { 0 };
-        match read(ram, entry.at, entry.bytes) {
-            Some(value) if value & bits != bits && entry.bytes == 4 => {
-                ram.set32(entry.at.bits(), (value | bits) as u32);
-            }
-            Some(value) if value & bits != bits => ram.set64(entry.at.bits(), value | bits),
-            _ => {}
-        }
-    }
 }
 
 fn compare_one(

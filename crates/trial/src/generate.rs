@@ -26,9 +26,11 @@ const PLUGGED: [u64; 4] = [0x201, 0x300, 0x650, 0x900];
 const RECENT: usize = 12;
 
 const P: u64 = 1;
+const RW: u64 = 1 << 1;
+const US: u64 = 1 << 2;
 const PS: u64 = 1 << 7;
 const NX: u64 = 1 << 63;
-const TOGGLED: [u64; 8] = [1, 1 << 1, 1 << 2, 1 << 5, 1 << 6, PS, 1 << 8, NX];
+const TOGGLED: [u64; 8] = [P, RW, US, 1 << 5, 1 << 6, PS, 1 << 8, NX];
 /// Bits that are reserved here or there.
 const RESERVED: [u64; 9] = [7, 13, 21, 38, 45, 51, 52, 58, 62];
 
@@ -110,7 +112,8 @@ impl Generator {
         match what {
             0..=40 => self.touch(world),
             41..=43 => self.poke(world),
-            44..=46 => self.together(world),
+            44..=45 => self.together(world),
+            46 => self.gate(world),
             47..=68 => self.edit(world),
             69..=70 => self.store_anywhere(world),
             71..=72 => self.translate(world),
@@ -208,6 +211,42 @@ impl Generator {
         let gvas = [0; 4].map(|_: u64| self.address(world));
         let luck = self.luck();
         self.planned.push_back(Op::Together { gvas, luck });
+    }
+
+    /// Mostly two parts of what may be one large page.
+    fn gate(&mut self, world: &World<'_>) {
+        let gva = self.address(world);
+        let implicit = if self.dice.one_in(4) {
+            self.address(world)
+        } else {
+            gva ^ self.dice.below(512) << 12
+        };
+        if self.dice.one_in(2) {
+            self.share_read_only(world, gva);
+        }
+        let luck = self.luck();
+        self.planned.push_back(Op::Gate {
+            gva,
+            implicit,
+            luck,
+        });
+    }
+
+    /// Makes the page a read-only one of the user's in a guest that lets its kernel write there: without CR0.WP and SMAP.
+    fn share_read_only(&mut self, world: &World<'_>, gva: u64) {
+        let registers = *world.registers();
+        self.planned.push_back(Op::Cr0 {
+            pg: registers.pg,
+            wp: false,
+        });
+        self.planned.push_back(Op::Cr4 {
+            bits: registers.cr4 & !Mode::SMAP,
+        });
+        if let Some((at, bytes, old, _)) = self.victim(world, &registers, gva) {
+            let format = Format::of(registers.mode());
+            self.store(format, at, bytes, old & !RW | US);
+            self.planned.push_back(Op::Invlpg { gva });
+        }
     }
 
     fn translate(&mut self, world: &World<'_>) {

@@ -49,6 +49,16 @@ pub enum Op {
         /// What the TLB does.
         luck: u32,
     },
+    /// One instruction at CPL 3 that reads an address itself and has the processor write another, as a far call through a
+    /// gate does. Both in one page are no step: with CR0.WP clear that need not end (`shadow::bounds::MAX_TURNS`).
+    Gate {
+        /// Linear address read with the user's rights.
+        gva: u64,
+        /// Linear address written implicitly.
+        implicit: u64,
+        /// What the TLB does.
+        luck: u32,
+    },
     /// vmm-server wants to know where an address leads; as [`Op::Touch`].
     Translate {
         /// Linear address.
@@ -150,6 +160,14 @@ impl fmt::Display for Op {
             Self::Together { gvas, luck } => {
                 write!(f, "Op::Together {{ gvas: {gvas:#x?}, luck: {luck:#x} }},")
             }
+            Self::Gate {
+                gva,
+                implicit,
+                luck,
+            } => write!(
+                f,
+                "Op::Gate {{ gva: {gva:#x}, implicit: {implicit:#x}, luck: {luck:#x} }},"
+            ),
             Self::Translate { gva, code, ac } => {
                 write!(
                     f,

@@ -222,8 +222,8 @@ impl<'a> Pool<'a> {
         }
     }
 
-    /// A page fault makes the processor forget the address.
-    pub fn page_fault(&mut self, gva: Gva) {
+    /// The processor forgets an address, as some do when it faults.
+    pub fn forget(&mut self, gva: Gva) {
         self.tlb.retain(|held| !held.covers(gva));
     }
 }

@@ -165,6 +165,17 @@ impl<'a> World<'a> {
                     self.touch(&faults, luck, ROUNDS_TOGETHER)?;
                 }
             }
+            Op::Gate {
+                gva,
+                implicit,
+                luck,
+            } => {
+                let read = self.access(gva, 4, false, false);
+                let write = self.access(implicit, 2, false, true);
+                if self.pages >= PAGES_TOGETHER && read.gva.page() != write.gva.page() {
+                    self.touch(&[read, write], luck, ROUNDS_TOGETHER)?;
+                }
+            }
             Op::Translate { gva, code, ac } => {
                 // vmm-server does not cut addresses to 32 bits.
                 let fault = Fault {
@@ -311,10 +322,11 @@ impl<'a> World<'a> {
         {
             return Ok(None);
         }
+        let forgets = luck >> 31 == 0;
         let mut luck = u64::from(luck) << 32 | u64::from(luck);
         for _ in 0..rounds {
             luck = luck.rotate_left(11);
-            match self.pass(accesses, luck)? {
+            match self.pass(accesses, luck, forgets)? {
                 Pass::Through(gpa) => return Ok(Some(gpa)),
                 Pass::Stopped => return Ok(None),
                 Pass::Again => {}
@@ -324,8 +336,8 @@ impl<'a> World<'a> {
         Err(Complaint::Endless { gva })
     }
 
-    /// One attempt at an instruction.
-    fn pass(&mut self, accesses: &[Fault], luck: u64) -> Result<Pass, Complaint> {
+    /// One attempt at an instruction, by a processor that forgets an address when it faults, or by one that does not.
+    fn pass(&mut self, accesses: &[Fault], luck: u64, forgets: bool) -> Result<Pass, Complaint> {
         let mut last = 0;
         for (index, access) in accesses.iter().enumerate() {
             if !self.pool().has_root() {
@@ -333,7 +345,12 @@ impl<'a> World<'a> {
             }
             match self.through(access, luck.rotate_left(7 * index as u32))? {
                 Some(gpa) => last = gpa,
-                None => return self.page_fault(access),
+                None => {
+                    if forgets {
+                        self.pool().forget(access.gva);
+                    }
+                    return self.page_fault(access);
+                }
             }
         }
         Ok(Pass::Through(last))
@@ -355,7 +372,6 @@ impl<'a> World<'a> {
     }
 
     fn page_fault(&mut self, access: &Fault) -> Result<Pass, Complaint> {
-        self.pool().page_fault(access.gva);
         self.ram.marks.borrow_mut().clear();
         let outcome = self.watched.fault(access);
         let marks = matches!(

@@ -88,3 +88,34 @@ fn an_evicted_table_takes_nothing_of_its_old_place_along() {
         ],
     );
 }
+
+/// Without CR0.WP a large user page that is read-only went from user to supervisor and back as a whole, so that an
+/// instruction which used one part of it and had the processor write another never ended.
+#[test]
+fn two_parts_of_a_large_read_only_page_serve_one_instruction() {
+    let setup = Setup {
+        pages: 40,
+        width: 40,
+        gigabyte_pages: true,
+    };
+    assert_runs(
+        setup,
+        &[
+            Op::Cr3 { value: 0x400000 },
+            Op::Cr0 {
+                pg: true,
+                wp: false,
+            },
+            Op::Cr4 { bits: 0x38 },
+            Op::Store32 {
+                at: 0x400000,
+                value: 0x4000e5,
+            },
+            Op::Gate {
+                gva: 0x100000,
+                implicit: 0x22000,
+                luck: 0x3f06f09a,
+            },
+        ],
+    );
+}

@@ -3,12 +3,13 @@
 #[cfg(feature = "oracle")]
 mod oracle_storage;
 mod ram;
-mod records;
+mod room;
 mod serve;
 mod tables;
 
 use mmu_server::{Server, ShadowMmu, pieces};
 use protocol::slots::mmu;
+use room::Room;
 use sel4::cap;
 use sel4_domain::{DomainInfo, declare_domain};
 #[cfg(not(feature = "oracle"))]
@@ -20,6 +21,10 @@ declare_domain! { name = "mmu-server", main = main }
 
 const POOL: cap::ShadowPool = cap::ShadowPool::from_bits(mmu::POOL);
 const VCPU: cap::VCpu = cap::VCpu::from_bits(mmu::VCPU);
+
+/// Most pool pages used: 32 MiB of shadow. Further pages of a larger pool stay idle.
+const MAX_PAGES: usize = 8192;
+static RECORDS: Room<PageRecord, MAX_PAGES> = Room::new();
 
 /// The pool has fewer pages than [`shadow::MIN_PAGES`].
 const TOO_SMALL: &str =
@@ -44,8 +49,10 @@ fn start(info: &DomainInfo) -> Result<core::convert::Infallible, &'static str> {
         done.ok_or("a piece of the guest could not be copied")?;
     }
     let pool = POOL.info().map_err(|_| "the shadow pool does not answer")?;
-    let records =
-        records::take(pool.pages.min(vm.shadow_pages)).ok_or("the page records are taken")?;
+    let pages = usize::try_from(pool.pages.min(vm.shadow_pages)).unwrap_or(MAX_PAGES);
+    let records = RECORDS
+        .take(pages, &PageRecord::EMPTY)
+        .ok_or("the page records are taken")?;
     let tables = tables::PoolTables::new(POOL, VCPU, vm.flush);
     let engine = engine(ram, tables, records)?;
     serve::serve(Server::new(engine), &vm.name)

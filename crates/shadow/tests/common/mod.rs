@@ -1,8 +1,10 @@
-//! What the tests share: sparse guest memory, a stand-in for the kernel's pool, and a page walker of its own.
+//! What the tests share: sparse guest memory, a stand-in for the kernel's pool, a guest over both, and what crate `naive-walk`
+//! says of a guest's tables.
 #![allow(dead_code)] // each test program uses its part
 
+pub mod guest;
+pub mod naive;
 pub mod pool;
-pub mod reference;
 
 use shadow::GuestMemory;
 use std::cell::{Cell, RefCell};
@@ -87,6 +89,39 @@ impl GuestMemory for &Ram {
     }
     fn is_memory(&self, first: Gpa, bytes: u64) -> bool {
         self.has(first.bits(), bytes)
+    }
+}
+
+/// An access: W, I and U of its error code.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Try {
+    pub write: bool,
+    pub fetch: bool,
+    pub user: bool,
+}
+
+pub const READ: Try = Try {
+    write: false,
+    fetch: false,
+    user: false,
+};
+pub const WRITE: Try = Try {
+    write: true,
+    ..READ
+};
+pub const FETCH: Try = Try {
+    fetch: true,
+    ..READ
+};
+pub const USER: Try = Try { user: true, ..READ };
+pub const USER_WRITE: Try = Try {
+    user: true,
+    ..WRITE
+};
+
+impl Try {
+    pub fn code(self) -> u32 {
+        u32::from(self.write) << 1 | u32::from(self.user) << 2 | u32::from(self.fetch) << 4
     }
 }
 

@@ -1,8 +1,7 @@
 //! A stand-in for the kernel's shadow pool and the processor behind it: real entries, levels, link counts, epochs, and a TLB
 //! that forgets only what it is told to forget. Whatever the kernel would refuse is refused and remembered.
 
-use super::Ram;
-use super::reference::Try;
+use super::{Ram, Try};
 use exit_abi::Mode;
 use shadow::{Flush, Rights, ShadowTables, TableError};
 use words::{Gfn, PageSize};
