@@ -69,6 +69,8 @@ pub struct PowerManagement {
     started: u64,
     /// Half periods are settled up to here.
     settled: u64,
+    /// The interrupt's level when it was last asked for.
+    shown: bool,
 }
 
 impl PowerManagement {
@@ -81,6 +83,7 @@ impl PowerManagement {
             control: 0,
             started: now,
             settled: now,
+            shown: false,
         }
     }
 
@@ -110,17 +113,22 @@ impl PowerManagement {
     /// Level of the system control interrupt.
     pub fn interrupt(&mut self, now: u64) -> bool {
         self.advance(now);
-        self.asks()
+        self.shown = self.asks();
+        self.shown
     }
 
-    /// The tick, after `now`, at which the interrupt rises by itself.
-    pub fn next_event(&mut self, now: u64) -> Option<u64> {
-        self.advance(now);
-        if self.asks() || self.enable & event::TIMER == 0 {
+    /// The tick at which the interrupt rises by itself; `now` if it has, and nobody has asked for its level since.
+    #[must_use]
+    pub fn next_event(&self, now: u64) -> Option<u64> {
+        if self.asks() {
+            return (!self.shown).then_some(now);
+        }
+        if self.enable & event::TIMER == 0 {
             return None;
         }
-        let halves = (now.saturating_sub(self.started) / HALF).checked_add(1)?;
-        self.started.checked_add(halves.checked_mul(HALF)?)
+        let halves = self.halves(self.settled).checked_add(1)?;
+        let tick = self.started.checked_add(halves.checked_mul(HALF)?)?;
+        Some(tick.max(now))
     }
 
     /// Somebody pressed the power button.
@@ -128,13 +136,17 @@ impl PowerManagement {
         self.status |= event::POWER_BUTTON;
     }
 
+    /// Half periods of the timer until `tick`.
+    const fn halves(&self, tick: u64) -> u64 {
+        tick.saturating_sub(self.started) / HALF
+    }
+
     const fn asks(&self) -> bool {
         self.status & self.enable != 0
     }
 
     fn advance(&mut self, now: u64) {
-        let halves = |tick: u64| tick.saturating_sub(self.started) / HALF;
-        if halves(now) > halves(self.settled) {
+        if self.halves(now) > self.halves(self.settled) {
             self.status |= event::TIMER;
         }
         self.settled = self.settled.max(now);
@@ -234,6 +246,22 @@ mod tests {
     }
 
     #[test]
+    fn an_interrupt_that_nobody_has_taken_over_yet_is_the_next_event() {
+        let mut pm = PowerManagement::new(0);
+        set(&mut pm, ENABLE, 1, 0);
+        assert_eq!(pm.next_event(HALF + 3), Some(HALF + 3));
+        assert_eq!(pm.read(STATUS, 2, HALF + 5), 1);
+        assert_eq!(pm.next_event(HALF + 7), Some(HALF + 7));
+        assert!(pm.interrupt(HALF + 9));
+        assert_eq!(pm.next_event(HALF + 9), None);
+        // Enabled by a write, it is due at once.
+        set(&mut pm, ENABLE, 0, HALF + 10);
+        assert!(!pm.interrupt(HALF + 10));
+        set(&mut pm, ENABLE, 1, HALF + 11);
+        assert_eq!(pm.next_event(HALF + 11), Some(HALF + 11));
+    }
+
+    #[test]
     fn the_machine_is_in_acpi_mode_and_enables_have_their_bits() {
         let mut pm = PowerManagement::new(0);
         assert_eq!(pm.read(CONTROL, 2, 0), 1);
@@ -272,6 +300,7 @@ mod tests {
             for (offset, value, step) in steps {
                 now += step;
                 let _ = pm.write(offset & !1, 2, u32::from(value), now);
+                pm.interrupt(now);
                 if let Some(next) = pm.next_event(now) {
                     prop_assert!(next > now);
                     prop_assert!(!pm.clone().interrupt(next - 1));

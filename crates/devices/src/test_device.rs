@@ -1,5 +1,5 @@
-//! The devices that QEMU offers to test kernels (`pc-testdev`): a scratch register, interrupt lines that a program sets
-//! itself, and a window of memory that is reached as a device.
+//! The devices that QEMU offers to test kernels (`pc-testdev`): a scratch register, and interrupt lines that a program sets
+//! itself. Its window of memory is memory here (docs/decisions/0011-test-memory-is-memory.md).
 //!
 //! Always: each does what it is written and nothing on its own. Its page-flush port, too, which takes a page from the
 //! host's tables for a moment, is no more than a port whose writes vanish.
@@ -73,44 +73,6 @@ impl Lines {
     }
 }
 
-/// The window: `N` bytes of memory, reached in accesses of up to eight bytes.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Window<const N: usize> {
-    bytes: [u8; N],
-}
-
-impl<const N: usize> Window<N> {
-    /// A window full of zeros.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self { bytes: [0; N] }
-    }
-
-    /// Reads `size` (1 to 8) bytes from `offset` on.
-    #[must_use]
-    pub fn read(&self, offset: u64, size: u8) -> u64 {
-        let mut value = [0; 8];
-        load(&self.bytes, place(offset), size, &mut value);
-        u64::from_le_bytes(value)
-    }
-
-    /// Writes the low `size` (1 to 8) bytes of `value` from `offset` on.
-    pub fn write(&mut self, offset: u64, size: u8, value: u64) {
-        store(&mut self.bytes, place(offset), size, value.to_le_bytes());
-    }
-}
-
-impl<const N: usize> Default for Window<N> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// An offset as an index; one that is none lies behind every end.
-fn place(offset: u64) -> usize {
-    usize::try_from(offset).unwrap_or(usize::MAX)
-}
-
 fn load(bytes: &[u8], at: usize, size: u8, value: &mut [u8; 8]) {
     let from = bytes.iter().skip(at).take(usize::from(size));
     for (to, byte) in value.iter_mut().zip(from) {
@@ -156,18 +118,5 @@ mod tests {
         assert_eq!(lines.levels(), 1 << 14 | 1 << 23);
         lines.write(14, 0);
         assert_eq!(lines.levels(), 1 << 23);
-    }
-
-    #[test]
-    fn the_window_is_memory_in_any_width() {
-        let mut window = Window::<64>::new();
-        window.write(3, 8, 0x0102_0304_0506_0708);
-        assert_eq!(window.read(3, 8), 0x0102_0304_0506_0708);
-        assert_eq!(window.read(4, 2), 0x0607);
-        assert_eq!(window.read(2, 3), 0x0007_0800);
-        window.write(62, 4, 0xaabb_ccdd);
-        assert_eq!(window.read(62, 8), 0xccdd);
-        assert_eq!(window.read(u64::MAX, 8), 0);
-        window.write(u64::MAX, 8, 1);
     }
 }

@@ -201,6 +201,9 @@ impl Interrupts {
         if self.external() {
             self.lapic.external_taken();
             let vector = self.pic.acknowledge();
+            // The output falls with the acknowledge and rises anew for whatever asks next (8259A data sheet, interrupt
+            // sequence).
+            self.lapic.set_lint0(false);
             self.pic_changed();
             vector
         } else {

@@ -200,6 +200,30 @@ mod apics {
     }
 
     #[test]
+    fn the_pics_output_falls_with_their_acknowledge_and_rises_for_the_next_request() {
+        let mut board = with_apics();
+        // Automatic end of interrupt; line 5 is the IOAPIC's, which passes it on as an external interrupt.
+        for (port, value) in [
+            (0x20, 0x11),
+            (0x21, 0x30),
+            (0x21, 4),
+            (0x21, 3),
+            (0x21, 0x20),
+        ] {
+            board.out(port, value, 0);
+        }
+        board.redirect(5, 7 << 8);
+        // LINT0: fixed, by edges.
+        board.apic(0x350, 0x71);
+        board.set_lines(1 << 3 | 1 << 4);
+        assert_eq!(board.take(), Some(0x71));
+        board.set_lines(1 << 3 | 1 << 4 | 1 << 5);
+        assert_eq!(board.take(), Some(0x33));
+        board.apic(0xb0, 0);
+        assert_eq!(board.take(), Some(0x71));
+    }
+
+    #[test]
     fn a_message_to_oneself_can_be_an_nmi_or_an_init() {
         let mut board = with_apics();
         board.apic(0x300, 0x4400);
@@ -231,6 +255,19 @@ mod apics {
 
 mod others {
     use super::*;
+
+    #[test]
+    fn a_guest_that_reads_the_status_does_not_make_the_interrupt_of_power_management_vanish() {
+        const PERIOD: u64 = 3_000 * MILLISECOND;
+        let mut board = with_pics();
+        board.write(0x602, 2, 1, 0);
+        assert!(board.next_event(0).is_some_and(|at| at < PERIOD));
+        assert_eq!(board.read(0x600, 2, PERIOD), 1);
+        assert_eq!(board.next_event(PERIOD), Some(PERIOD));
+        board.advance(PERIOD);
+        assert_eq!(board.take(), Some(0x39));
+        assert_eq!(board.next_event(PERIOD), None);
+    }
 
     /// Timer 0 of the HPET, periodic, once a millisecond.
     fn start_hpet(board: &mut Board, configuration: u64) {
