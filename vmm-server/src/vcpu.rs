@@ -101,13 +101,14 @@ impl Vcpu {
             Entry::Real { cs, ip } => start::real(cs, ip),
         };
         let now = platform.now();
-        let msrs = Msrs::starting_at(now);
-        start.registers.set(Register::TscOffset, msrs.tsc_offset());
         let host = |leaf, subleaf| platform.cpuid(leaf, subleaf);
+        let limits = cpuid::limits(&host);
+        let msrs = Msrs::starting_at(now, limits.physical_width);
+        start.registers.set(Register::TscOffset, msrs.tsc_offset());
         let vcpu = Self {
             control: start.control,
             paging: Paging::Shadow,
-            limits: cpuid::limits(&host),
+            limits,
             msrs,
             board: Board::new(tsc_mhz, memory, now),
             markers: Markers::new(),

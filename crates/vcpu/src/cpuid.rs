@@ -2,7 +2,7 @@
 //!
 //! A feature is shown when the host has it *and* Umbra carries it for a guest. The local APIC is Umbra's own and is shown
 //! while it is switched on, whatever the host has. Not carried, and so hidden: SVM, the x2APIC and the TSC-deadline timer,
-//! MTRRs and machine checks, PCID and 57-bit addresses, XSAVE and all that needs it, MONITOR,
+//! machine checks, PCID and 57-bit addresses, XSAVE and all that needs it, MONITOR,
 //! RDTSCP and RDPID (TSC_AUX is not switched), FFXSR, hyper-threading. Leaves: APM vol. 3, appendix E.
 
 use crate::control::Limits;
@@ -57,9 +57,9 @@ const fn bits(numbers: &[u32]) -> u32 {
 const LEAF1_ECX: u32 = bits(&[0, 1, 9, 13, 19, 20, 22, 23, 25, 30]);
 /// Leaf 1 ECX: a hypervisor is present.
 const HYPERVISOR_PRESENT: u32 = bits(&[31]);
-/// Leaf 1 EDX: FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, PGE, CMOV, PAT, PSE36, CLFLUSH, MMX, FXSR, SSE, SSE2.
+/// Leaf 1 EDX: FPU, VME, DE, PSE, TSC, MSR, PAE, CX8, SEP, MTRR, PGE, CMOV, PAT, PSE36, CLFLUSH, MMX, FXSR, SSE, SSE2.
 const LEAF1_EDX: u32 = bits(&[
-    0, 1, 2, 3, 4, 5, 6, 8, 11, 13, 15, 16, 17, 19, 23, 24, 25, 26,
+    0, 1, 2, 3, 4, 5, 6, 8, 11, 12, 13, 15, 16, 17, 19, 23, 24, 25, 26,
 ]);
 /// Leaf 1 EBX: CLFLUSH line size. The local APIC's number (bits 31..24) is 0.
 const LEAF1_EBX: u32 = 0xff00;
@@ -258,7 +258,7 @@ mod tests {
         for hidden in [3, 5, 12, 17, 21, 24, 26, 27, 28, 29] {
             assert!(!bit(one.ecx, hidden), "leaf 1 ECX bit {hidden}");
         }
-        for hidden in [7, 9, 12, 14, 28] {
+        for hidden in [7, 9, 14, 28] {
             assert!(!bit(one.edx, hidden), "leaf 1 EDX bit {hidden}");
         }
         assert_eq!(one.ebx >> 16, 1, "APIC number 0, one processor");

@@ -13,6 +13,7 @@ pub mod event;
 pub mod injection;
 pub mod instruction;
 pub mod msr;
+pub mod mtrr;
 pub mod nmi;
 pub mod registers;
 pub mod resume;

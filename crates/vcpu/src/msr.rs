@@ -1,12 +1,13 @@
 //! What RDMSR and WRMSR do: a table, deny by default. An MSR that is not in it raises #GP(0), as on a processor that
 //! does not have it.
 //!
-//! The features behind most MSRs are hidden in CPUID (MTRRs, machine checks, SVM, performance counters), and a guest that
-//! looks first never asks. APIC_BASE is the local APIC's. What stands here besides the architectural ones is what an
-//! unmodified Linux 6.1 touches without looking on AMD processors of family 0Fh and later; the values are those of a
-//! processor on which the workaround in question is not needed. Numbers: APM vol. 2, appendix A, and the families' BKDGs.
+//! The features behind most MSRs are hidden in CPUID (machine checks, SVM), and a guest that looks first never asks.
+//! APIC_BASE is the local APIC's. What stands here besides the architectural ones is what unmodified Linux 6.1 and Xen 4.17
+//! touch without looking on AMD processors of family 0Fh and later; the values are those of a processor on which the
+//! workaround in question is not needed. Numbers: APM vol. 2, appendix A, and the families' BKDGs.
 
 use crate::control::{Change, Control, Limits};
+use crate::mtrr::Mtrrs;
 use exit_abi::Register;
 use words::Gva;
 use words::x86::msr;
@@ -20,6 +21,7 @@ pub struct Msrs {
     pat: u64,
     tsc_offset: u64,
     misc_enable: u64,
+    mtrrs: Mtrrs,
 }
 
 /// What RDMSR gives.
@@ -57,6 +59,10 @@ mod quirk {
     /// Machine-check capabilities and status: kernels that do not look at CPUID ask how many banks there are.
     pub const MCG_CAP: u32 = 0x179;
     pub const MCG_STATUS: u32 = 0x17a;
+    /// Performance event selects and counters: every AMD processor since family 6 has the four, and no CPUID bit hides them. They
+    /// stand still at 0 here.
+    pub const PERF_EVT_SEL0: u32 = 0xc001_0000;
+    pub const PERF_CTR3: u32 = 0xc001_0007;
     /// System configuration.
     pub const SYSCFG: u32 = 0xc001_0010;
     /// Hardware configuration.
@@ -79,23 +85,16 @@ mod quirk {
         1 | 1 << 3 | 1 << 11 | 1 << 12 | 1 << 16 | 1 << 18 | 1 << 22 | 1 << 23 | 1 << 34;
 }
 
-impl Default for Msrs {
-    fn default() -> Self {
+impl Msrs {
+    /// The MSRs of a machine with physical addresses of `physical_width` bits, whose TSC starts at 0 when the host's reads
+    /// `host_tsc`.
+    #[must_use]
+    pub const fn starting_at(host_tsc: u64, physical_width: u8) -> Self {
         Self {
             pat: PAT_RESET,
-            tsc_offset: 0,
-            misc_enable: quirk::MISC_ENABLE_RESET,
-        }
-    }
-}
-
-impl Msrs {
-    /// The MSRs of a machine whose TSC starts at 0 when the host's reads `host_tsc`.
-    #[must_use]
-    pub fn starting_at(host_tsc: u64) -> Self {
-        Self {
             tsc_offset: host_tsc.wrapping_neg(),
-            ..Self::default()
+            misc_enable: quirk::MISC_ENABLE_RESET,
+            mtrrs: Mtrrs::after_firmware(physical_width),
         }
     }
 
@@ -120,6 +119,7 @@ impl Msrs {
             | quirk::PATCH_LEVEL
             | quirk::MCG_CAP
             | quirk::MCG_STATUS
+            | quirk::PERF_EVT_SEL0..=quirk::PERF_CTR3
             | quirk::SYSCFG
             | quirk::HWCR
             | quirk::INT_PENDING
@@ -128,7 +128,10 @@ impl Msrs {
             | quirk::BU_CFG
             | quirk::DE_CFG
             | quirk::BU_CFG2 => Read::Value(0),
-            _ => Read::GeneralProtection,
+            _ => match self.mtrrs.read(number) {
+                Some(value) => Read::Value(value),
+                None => Read::GeneralProtection,
+            },
         }
     }
 
@@ -172,6 +175,7 @@ impl Msrs {
             quirk::PATCH_LEVEL => true,
             quirk::DEBUGCTL
             | quirk::MCG_STATUS
+            | quirk::PERF_EVT_SEL0..=quirk::PERF_CTR3
             | quirk::SYSCFG
             | quirk::INT_PENDING
             | quirk::LS_CFG
@@ -179,7 +183,7 @@ impl Msrs {
             | quirk::BU_CFG
             | quirk::DE_CFG
             | quirk::BU_CFG2 => value == 0,
-            _ => false,
+            _ => self.mtrrs.write(number, value, limits.physical_width),
         };
         if allowed {
             Write::Done
@@ -238,15 +242,18 @@ mod tests {
         physical_width: 40,
     };
 
+    fn fresh() -> Msrs {
+        Msrs::starting_at(0, LIMITS.physical_width)
+    }
+
     fn write(number: u32, value: u64) -> Write {
-        Msrs::default().write(number, value, &Control::default(), &LIMITS, 0)
+        fresh().write(number, value, &Control::default(), &LIMITS, 0)
     }
 
     #[test]
     fn what_is_not_in_the_table_is_denied() {
         let denied = [
             msr::APIC_BASE,
-            msr::MTRRCAP,
             msr::VM_CR,
             msr::VM_HSAVE_PA,
             0x400,
@@ -256,7 +263,7 @@ mod tests {
             0x4b56_4d00,
         ];
         for number in denied {
-            let read = Msrs::default().read(number, &Control::default(), 0);
+            let read = fresh().read(number, &Control::default(), 0);
             assert_eq!(read, Read::GeneralProtection, "{number:#x}");
             assert_eq!(write(number, 0), Write::GeneralProtection, "{number:#x}");
         }
@@ -264,7 +271,7 @@ mod tests {
 
     #[test]
     fn the_tsc_is_the_hosts_plus_an_offset() {
-        let mut msrs = Msrs::starting_at(1000);
+        let mut msrs = Msrs::starting_at(1000, 40);
         let control = Control::default();
         assert_eq!(msrs.read(msr::TSC, &control, 1500), Read::Value(500));
         let answer = msrs.write(msr::TSC, 7, &control, &LIMITS, 2000);
@@ -277,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_pat_takes_memory_types_and_nothing_else() {
-        let mut msrs = Msrs::default();
+        let mut msrs = fresh();
         let control = Control::default();
         let linux = 0x0407_0506_0007_0106;
         assert_eq!(
@@ -316,7 +323,7 @@ mod tests {
     #[test]
     fn processor_workarounds_find_nothing_to_work_around() {
         for number in [0x8b, 0x179, 0x17a, 0xc001_0015, 0xc001_0055, 0xc001_1029] {
-            let read = Msrs::default().read(number, &Control::default(), 0);
+            let read = fresh().read(number, &Control::default(), 0);
             assert_eq!(read, Read::Value(0), "{number:#x}");
         }
         assert_eq!(write(0xc001_0015, 1 << 6), Write::Done);
@@ -325,8 +332,18 @@ mod tests {
     }
 
     #[test]
+    fn performance_counters_are_there_and_stand_still() {
+        for number in 0xc001_0000..0xc001_0008 {
+            let read = fresh().read(number, &Control::default(), 0);
+            assert_eq!(read, Read::Value(0), "{number:#x}");
+            assert_eq!(write(number, 0), Write::Done, "{number:#x}");
+            assert_eq!(write(number, 1), Write::GeneralProtection, "{number:#x}");
+        }
+    }
+
+    #[test]
     fn miscellaneous_enables_are_kept_and_reserved_ones_refused() {
-        let mut msrs = Msrs::default();
+        let mut msrs = fresh();
         let control = Control::default();
         assert_eq!(msrs.read(0x1a0, &control, 0), Read::Value(1));
         let value = 0x4_00c5_0809;
@@ -340,7 +357,7 @@ mod tests {
     proptest::proptest! {
         #[test]
         fn no_sequence_of_accesses_panics(accesses: Vec<(u32, u64, u64)>) {
-            let mut msrs = Msrs::default();
+            let mut msrs = fresh();
             let mut control = Control::default();
             for (number, value, now) in accesses {
                 let _ = msrs.read(number, &control, now);

@@ -216,8 +216,6 @@ pub mod msr {
     pub const TSC: u32 = 0x10;
     /// Local APIC base.
     pub const APIC_BASE: u32 = 0x1b;
-    /// MTRR capabilities.
-    pub const MTRRCAP: u32 = 0xfe;
     /// SYSENTER code segment.
     pub const SYSENTER_CS: u32 = 0x174;
     /// SYSENTER stack pointer.
