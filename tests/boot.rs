@@ -272,6 +272,7 @@ fn misbehaviour(trials: &mut Vec<Trial>) {
         "linux-like-calibrate",
         "read-nowhere",
         "real-mode",
+        "resume-flag",
         "string-io",
         "svm-insn",
     ] {

@@ -253,10 +253,14 @@ fn find_arena(params: &BootParams<'_>, bytes: u64) -> Result<Arena, BootError> {
     })
 }
 
-/// Bytes of extra boot information, chunks as seL4 orders them.
+/// Bytes of extra boot information, chunks as seL4 orders them and then ours.
 fn extra_length(params: &BootParams<'_>) -> u64 {
     let rsdp = params.rsdp.map_or(0, |_| 16 + RSDP_BYTES);
-    rsdp + 16 + 4 + 50 * 24 + 16 + 4
+    let command_line = match params.command_line.len() as u64 {
+        0 => 0,
+        length => 16 + length,
+    };
+    rsdp + 16 + 4 + 50 * 24 + 16 + 4 + command_line
 }
 
 struct ExtraWriter {
@@ -479,6 +483,7 @@ impl<M: Machine> Kernel<M> {
         idle_sc.tcb.set(Some(idle));
         idle_sc.refill_new(2, u64::MAX / 4, 0, now);
         let irq_slots = arena.page();
+        let kernel_pml4: Ref<crate::mem::Page> = Ref::at(params.kernel_pml4.bits());
         Self {
             machine,
             current: idle,
@@ -489,7 +494,7 @@ impl<M: Machine> Kernel<M> {
             consumed: 0,
             reprogram: true,
             queues: crate::sched::Queues::new(),
-            fpu_owner: FpuOwner::None,
+            fpu_owner: FpuOwner::NONE,
             irqs: [Irq {
                 route: None,
                 active: false,
@@ -497,10 +502,14 @@ impl<M: Machine> Kernel<M> {
             irq_slots,
             ports: [0; 1024],
             asid_pools: core::array::from_fn(|_| mem::no_link()),
-            kernel_pml4: Ref::at(params.kernel_pml4.bits()),
+            kernel_pml4,
+            first_shared: (256..512)
+                .find(|&n| kernel_pml4.0[n].get() != 0)
+                .unwrap_or(512),
             loaded_space: 0,
             loaded_thread: 0,
             work_units: 0,
+            cancelling: None,
             cleaned: (0, 0),
             tags: crate::object::vcpu::Tags::new(),
         }
@@ -521,6 +530,10 @@ impl<M: Machine> Kernel<M> {
         );
         let mhz = self.machine.tsc_mhz() as u32;
         writer.chunk(extra::X86_TSC_FREQ, 4, &[&mhz.to_le_bytes()]);
+        let line = params.command_line.as_bytes();
+        if !line.is_empty() {
+            writer.chunk(extra::COMMAND_LINE, line.len() as u64, &[line]);
+        }
     }
 
     fn start_root(

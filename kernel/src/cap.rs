@@ -24,7 +24,7 @@ pub struct Mapping {
     pub kind: SpaceKind,
 }
 
-/// What a destroyed container was.
+/// What a destroyed container was: its parts go one by one, so that no interrupt waits for all of them.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ZombieKind {
     /// A TCB's five slots.
@@ -33,6 +33,15 @@ pub enum ZombieKind {
     CNode {
         /// Its radix.
         radix: u8,
+    },
+    /// An endpoint's queue.
+    Endpoint,
+    /// A notification's queue.
+    Notification,
+    /// The names of an ASID pool's spaces.
+    AsidPool {
+        /// The pool's number.
+        number: u8,
     },
 }
 
@@ -123,6 +132,36 @@ pub enum Cap {
 
 const ADDRESS: u64 = (1 << 48) - 1;
 
+// What a zombie's detail says beyond a CNode's radix; pools come last, with their number added.
+const ZOMBIE_ENDPOINT: u64 = 64;
+const ZOMBIE_NOTIFICATION: u64 = 65;
+const ZOMBIE_POOLS: u64 = 66;
+/// Detail of a CNode whose radix and guard take all of an address.
+const WHOLE: u64 = 1 << 6;
+/// Detail of an endpoint, beside its rights in the low bits, so that what a system call needs is next to the tag: one can
+/// receive; one can call, that is, send so that the receiver can answer.
+const RECEIVES: u64 = 1 << 10;
+const CALLS: u64 = 1 << 9;
+
+const fn endpoint_detail(rights: Rights) -> u64 {
+    let answers = rights.has(Rights::GRANT) || rights.has(Rights::GRANT_REPLY);
+    rights.bits()
+        | (RECEIVES * rights.has(Rights::READ) as u64)
+        | (CALLS * (rights.has(Rights::WRITE) && answers) as u64)
+}
+
+/// An endpoint's detail by its rights.
+const ENDPOINT_DETAILS: [u64; 16] = {
+    let mut details = [0; 16];
+    let mut rights = 0;
+    while rights < 16 {
+        details[rights] = endpoint_detail(Rights::new(rights as u64));
+        rights += 1;
+    }
+    details
+};
+
+#[inline(always)]
 fn mapping_word(mapping: Option<Mapping>) -> (u64, u64) {
     match mapping {
         None => (0, 0),
@@ -133,6 +172,7 @@ fn mapping_word(mapping: Option<Mapping>) -> (u64, u64) {
     }
 }
 
+#[inline(always)]
 fn mapping_of(guest: bool, word: u64) -> Option<Mapping> {
     let asid = (word >> 48) as u16;
     let kind = if guest {
@@ -172,21 +212,32 @@ impl Cap {
                 object,
                 badge,
                 rights,
-            } => (pack(2, rights.bits(), object.bits()), badge),
+            } => (
+                pack(
+                    2,
+                    ENDPOINT_DETAILS[rights.bits() as usize & 15],
+                    object.bits(),
+                ),
+                badge,
+            ),
             Self::Notification {
                 object,
                 badge,
                 rights,
             } => (pack(3, rights.bits(), object.bits()), badge),
-            Self::Reply { object, grant } => (pack(4, u64::from(grant), object.bits()), 0),
+            Self::Reply { object, grant } => (pack(4, 0, object.bits()), u64::from(grant)),
             Self::CNode {
                 object,
                 radix,
                 guard_size,
                 guard,
             } => (
-                pack(5, u64::from(radix), object | u64::from(guard_size)),
-                guard,
+                pack(
+                    5,
+                    u64::from(radix) | (WHOLE * u64::from(radix + guard_size == 64)),
+                    object | u64::from(guard_size),
+                ),
+                guard << radix,
             ),
             Self::Tcb { object } => (pack(6, 0, object.bits()), 0),
             Self::SchedContext { object, bits } => (pack(7, u64::from(bits), object.bits()), 0),
@@ -208,8 +259,10 @@ impl Cap {
                 mapping,
             } => {
                 let (guest, word) = mapping_word(mapping);
-                let detail =
-                    u64::from(size) | u64::from(device) << 2 | u64::from(rights) << 3 | guest << 5;
+                let detail = u64::from(size)
+                    | u64::from(device) << 2
+                    | u64::from(rights) << 3
+                    | (guest * FRAME_GUEST);
                 (pack(16, detail, base), word)
             }
             Self::Table {
@@ -232,6 +285,9 @@ impl Cap {
                 let detail = match kind {
                     ZombieKind::Tcb => 0,
                     ZombieKind::CNode { radix } => u64::from(radix),
+                    ZombieKind::Endpoint => ZOMBIE_ENDPOINT,
+                    ZombieKind::Notification => ZOMBIE_NOTIFICATION,
+                    ZombieKind::AsidPool { number } => ZOMBIE_POOLS + u64::from(number),
                 };
                 (pack(20, detail, object), count)
             }
@@ -264,13 +320,13 @@ impl Cap {
             },
             4 => Self::Reply {
                 object: Ref::at(address),
-                grant: detail != 0,
+                grant: second != 0,
             },
             5 => Self::CNode {
                 object: address & !63,
-                radix: detail as u8,
+                radix: detail as u8 & 63,
                 guard_size: (address & 63) as u8,
-                guard: second,
+                guard: second >> (detail & 63),
             },
             6 => Self::Tcb {
                 object: Ref::at(address),
@@ -320,12 +376,14 @@ impl Cap {
             },
             20 => Self::Zombie {
                 object: address,
-                kind: if detail == 0 {
-                    ZombieKind::Tcb
-                } else {
-                    ZombieKind::CNode {
-                        radix: detail as u8,
-                    }
+                kind: match detail {
+                    0 => ZombieKind::Tcb,
+                    ZOMBIE_ENDPOINT => ZombieKind::Endpoint,
+                    ZOMBIE_NOTIFICATION => ZombieKind::Notification,
+                    ZOMBIE_POOLS.. => ZombieKind::AsidPool {
+                        number: (detail - ZOMBIE_POOLS) as u8,
+                    },
+                    radix => ZombieKind::CNode { radix: radix as u8 },
                 },
                 count: second,
             },
@@ -361,6 +419,9 @@ impl Cap {
             Self::Zombie { object, kind, .. } => match kind {
                 ZombieKind::Tcb => sized(object, object::TCB_BITS),
                 ZombieKind::CNode { radix } => sized(object, u64::from(radix) + object::SLOT_BITS),
+                ZombieKind::Endpoint => sized(object, object::ENDPOINT_BITS),
+                ZombieKind::Notification => sized(object, object::NOTIFICATION_BITS),
+                ZombieKind::AsidPool { .. } => sized(object, 12),
             },
             _ => None,
         }
@@ -609,34 +670,40 @@ pub(crate) struct CNode {
     pub guard: u64,
 }
 
-/// A frame, as [`Cap::Frame`] has it.
+/// A frame: the two words of a [`Cap::Frame`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Frame {
-    pub base: u64,
-    pub size: u8,
-    pub device: bool,
-    pub rights: u8,
-    pub mapping: Option<Mapping>,
-}
+pub(crate) struct Frame(Words);
+
+/// Detail of a frame that is mapped in a guest-physical space.
+const FRAME_GUEST: u64 = 1 << 5;
 
 impl Frame {
+    #[inline(always)]
+    pub(crate) const fn base(self) -> u64 {
+        self.0.address()
+    }
+    #[inline(always)]
+    pub(crate) const fn size(self) -> u8 {
+        self.0.kind() as u8 & 3
+    }
+    #[inline(always)]
+    pub(crate) const fn is_device(self) -> bool {
+        self.0.kind() & 4 != 0
+    }
+    #[inline(always)]
+    pub(crate) const fn rights(self) -> u8 {
+        (self.0.kind() >> 3) as u8 & 3
+    }
+    #[inline(always)]
+    pub(crate) fn mapping(self) -> Option<Mapping> {
+        mapping_of(u64::from(self.0.kind()) & FRAME_GUEST != 0, self.0.1)
+    }
     /// The same memory, mapped so.
     #[inline(always)]
-    pub(crate) fn with_mapping(self, mapping: Option<Mapping>) -> Cap {
-        let Self {
-            base,
-            size,
-            device,
-            rights,
-            ..
-        } = self;
-        Cap::Frame {
-            base,
-            size,
-            device,
-            rights,
-            mapping,
-        }
+    pub(crate) fn with_mapping(self, mapping: Option<Mapping>) -> Words {
+        let (guest, word) = mapping_word(mapping);
+        let first = self.0.0 & !(FRAME_GUEST << 48) | (guest * FRAME_GUEST) << 48;
+        Words(first, word)
     }
 }
 
@@ -650,45 +717,60 @@ impl Words {
     const fn address(self) -> u64 {
         self.0 & ADDRESS
     }
-    /// An endpoint, the badge, the rights.
+    /// The address, if tag and detail are those.
     #[inline(always)]
-    pub(crate) fn endpoint(self) -> Option<(Ref<Endpoint>, u64, Rights)> {
-        let rights = self.kind().wrapping_sub(2 << 11);
-        (rights < 1 << 11).then(|| (Ref::at(self.address()), self.1, Rights::new(rights.into())))
+    const fn address_of(self, tag: u64, detail: u64) -> Option<u64> {
+        match self.0 ^ (tag << 59 | detail << 48) {
+            address @ ..=ADDRESS => Some(address),
+            _ => None,
+        }
     }
-    /// A reply object, and whether it grants.
+    /// An endpoint one can call, and the badge.
     #[inline(always)]
-    pub(crate) fn reply(self) -> Option<(Ref<Reply>, bool)> {
-        let grant = self.kind().wrapping_sub(4 << 11);
-        (grant < 2).then(|| (Ref::at(self.address()), grant != 0))
+    pub(crate) fn callable(self) -> Option<(Ref<Endpoint>, u64)> {
+        // The tag, then `RECEIVES`, then `CALLS`.
+        (self.0 >> 57 & !2 == 2 << 2 | 1).then(|| (Ref::at(self.address()), self.1))
+    }
+    /// An endpoint one can receive from, and the rights.
+    #[inline(always)]
+    pub(crate) fn receivable(self) -> Option<(Ref<Endpoint>, Rights)> {
+        // The tag, then `RECEIVES`.
+        (self.0 >> 58 == 2 << 1 | 1)
+            .then(|| (Ref::at(self.address()), Rights::new(self.kind().into())))
+    }
+    /// A reply object.
+    #[inline(always)]
+    pub(crate) fn reply(self) -> Option<Ref<Reply>> {
+        self.address_of(4, 0).map(Ref::at)
     }
     /// A CNode; one has at least two slots.
     #[inline(always)]
     pub(crate) fn cnode(self) -> Option<CNode> {
         let radix = self.kind().wrapping_sub(5 << 11);
-        (radix < 64).then(|| CNode {
+        (radix < 2 << 6).then(|| CNode {
             object: self.address() & !63,
-            radix,
+            radix: radix & 63,
             guard_size: self.0 as u32 & 63,
-            guard: self.1,
+            guard: self.1 >> (radix & 63),
         })
+    }
+    /// A CNode whose radix and guard take all of an address: where it is, its radix, and what the addresses of its slots
+    /// begin with.
+    #[inline(always)]
+    pub(crate) fn whole_cnode(self) -> Option<(u64, u32, u64)> {
+        let radix = self.kind().wrapping_sub(5 << 11 | WHOLE as u32);
+        (radix < 64).then(|| (self.address() & !63, radix, self.1))
     }
     /// A user address space: the root table, and its number, 0 if it has none.
     #[inline(always)]
     pub(crate) fn space(self) -> Option<(Ref<Page>, u16)> {
-        (self.kind() == 17 << 11 | 4).then(|| (Ref::at(self.address()), (self.1 >> 48) as u16))
+        self.address_of(17, 4)
+            .map(|root| (Ref::at(root), (self.1 >> 48) as u16))
     }
     /// A frame, as [`Cap::Frame`] has it.
     #[inline(always)]
     pub(crate) fn frame(self) -> Option<Frame> {
-        let detail = self.kind().wrapping_sub(16 << 11);
-        (detail < 1 << 11).then(|| Frame {
-            base: self.address(),
-            size: detail as u8 & 3,
-            device: detail & 4 != 0,
-            rights: (detail >> 3) as u8 & 3,
-            mapping: mapping_of(detail & 32 != 0, self.1),
-        })
+        (self.0 >> 59 == 16).then_some(Frame(self))
     }
     /// Memory that an IPC buffer can be in: the frame's base, size and rights.
     #[inline(always)]
@@ -702,8 +784,8 @@ impl Words {
 /// log2 of the bytes of a frame of `size` 0, 1, 2.
 #[inline(always)]
 #[must_use]
-pub fn frame_bits(size: u8) -> u64 {
-    12 + 9 * u64::from(size.min(2))
+pub const fn frame_bits(size: u8) -> u64 {
+    [12, 21, 30, 30][(size & 3) as usize]
 }
 
 /// Frame rights that exist: read-write, read-only, or neither; write alone is not available.
@@ -843,5 +925,63 @@ mod tests {
         };
         assert!(cap.with_data(49, false).is_null());
         assert!(!cap.with_data(48, false).is_null());
+    }
+
+    fn words(cap: Cap) -> Words {
+        let (first, second) = cap.encode();
+        Words(first, second)
+    }
+
+    #[test]
+    fn an_endpoints_words_tell_what_its_rights_do() {
+        for rights in (0..16).map(Rights::new) {
+            let (object, badge) = (Ref::at(0xffff_ffff_fff0), 7);
+            let words = words(Cap::Endpoint {
+                object,
+                badge,
+                rights,
+            });
+            let answers = rights.has(Rights::GRANT) || rights.has(Rights::GRANT_REPLY);
+            let calls = rights.has(Rights::WRITE) && answers;
+            assert_eq!(words.callable(), calls.then_some((object, badge)));
+            let receives = rights.has(Rights::READ);
+            assert_eq!(words.receivable(), receives.then_some((object, rights)));
+            let other = super::tests::words(Cap::Notification {
+                object: Ref::at(0x40),
+                badge,
+                rights,
+            });
+            assert_eq!((other.callable(), other.receivable()), (None, None));
+        }
+    }
+
+    #[test]
+    fn a_frames_words_are_mapped_as_its_cap_is() {
+        let at = |kind| {
+            Some(Mapping {
+                asid: 4095,
+                address: 0x7fff_ffff_f000,
+                kind,
+            })
+        };
+        let all = [None, at(SpaceKind::Host), at(SpaceKind::Guest)];
+        for (size, rights, device) in [(0, 3, false), (1, 2, true), (2, 0, true)] {
+            let cap = |mapping| Cap::Frame {
+                base: 0xffff_c000_0000,
+                size,
+                device,
+                rights,
+                mapping,
+            };
+            for (before, after) in all.iter().flat_map(|a| all.iter().map(move |b| (*a, *b))) {
+                let frame = words(cap(before)).frame().expect("a frame");
+                assert_eq!(frame.mapping(), before);
+                assert_eq!(
+                    (frame.size(), frame.rights(), frame.is_device()),
+                    (size, rights, device)
+                );
+                assert_eq!(frame.with_mapping(after), words(cap(after)));
+            }
+        }
     }
 }

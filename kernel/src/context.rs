@@ -59,3 +59,8 @@ pub struct GuestRegisters {
     pub r14: Cell<u64>,
     pub r15: Cell<u64>,
 }
+
+impl GuestRegisters {
+    /// How far behind their VMCB they are.
+    pub const BEHIND_VMCB: u64 = 4096;
+}

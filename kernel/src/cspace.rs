@@ -77,21 +77,19 @@ pub(crate) fn resolve_from(root: Words, address: u64, bits: u32) -> Result<Found
     }
 }
 
+/// As [`resolve`] with all of `address`: a thread's, in its CSpace.
+#[inline(never)]
+pub(crate) fn resolve_thread(root: Words, address: u64) -> Result<Ref<Slot>, LookupFailure> {
+    resolve_from(root, address, 64).map(|found| found.slot)
+}
+
 /// The slot that all of `address` names in a CSpace of one CNode, which most are; `None` for any other, and where
 /// [`resolve`] fails.
 #[inline(always)]
 pub(crate) fn single_level(root: Words, address: u64) -> Option<Ref<Slot>> {
-    let CNode {
-        object,
-        radix,
-        guard_size,
-        guard,
-    } = root.cnode()?;
-    // A guard has 63 bits at most: where the sum is right, neither shift is by more than 63.
-    if radix + guard_size != 64 || address >> radix != guard {
-        return None;
-    }
-    Some(slot_at(object, address ^ guard << radix))
+    let (object, radix, beginning) = root.whole_cnode()?;
+    let index = address ^ beginning;
+    (index >> radix == 0).then(|| slot_at(object, index))
 }
 
 #[cfg(test)]

@@ -60,6 +60,13 @@ impl Short {
     }
 }
 
+/// The running thread and its context, which it passes on.
+#[derive(Clone, Copy)]
+struct Giver {
+    tcb: Ref<Tcb>,
+    sc: Ref<SchedContext>,
+}
+
 /// A receiver that can take over the current context, and where it goes on.
 struct Receiver {
     tcb: Ref<Tcb>,
@@ -69,6 +76,7 @@ struct Receiver {
 
 /// A call that only moves a message and the context.
 struct Call {
+    caller: Giver,
     endpoint: Ref<Endpoint>,
     receiver: Receiver,
     badge: u64,
@@ -77,6 +85,7 @@ struct Call {
 
 /// A fault of the current thread whose handler takes it at once.
 struct Delivery {
+    faulter: Giver,
     endpoint: Ref<Endpoint>,
     receiver: Receiver,
     badge: u64,
@@ -85,9 +94,10 @@ struct Delivery {
 /// An answer to the caller whose context the server runs on, and the server's wait for the next message.
 #[derive(Clone, Copy)]
 struct Answer {
+    server: Giver,
+    message: Short,
     reply: Ref<Reply>,
     caller: Ref<Tcb>,
-    content: Content,
     endpoint: Ref<Endpoint>,
     rights: Rights,
 }
@@ -96,7 +106,7 @@ struct Answer {
 #[derive(Clone, Copy)]
 enum Content {
     /// A message.
-    Message(Short, Ref<Page>),
+    Message(Ref<Page>),
     /// The end of a fault.
     Restart(Ref<Page>),
     /// The end of a guest's exit.
@@ -110,18 +120,23 @@ impl<M: Machine> Kernel<M> {
     pub fn fast_syscall(&mut self, number: i64) -> Option<Next> {
         match number {
             syscall::CALL => {
-                let slot = self.slot_of_current(self.current.context.rdi.get())?;
-                match slot.words().endpoint() {
-                    Some(to) => self.decide_call(to).map(|call| self.perform_call(&call)),
+                let caller = self.giver();
+                let slot = Self::slot_of(caller.tcb, caller.tcb.context.rdi.get())?;
+                match slot.words().callable() {
+                    Some(to) => self
+                        .decide_call(caller, to)
+                        .map(|call| self.perform_call(&call)),
                     None => slot
                         .words()
                         .frame()
                         .map(|frame| self.call_frame(slot, frame)),
                 }
             }
-            syscall::REPLY_RECV => self
-                .decide_answer()
-                .map(|answer| self.perform_answer(&answer)),
+            syscall::REPLY_RECV => {
+                let answer = self.decide_answer()?;
+                self.decide_content(&answer)
+                    .map(|content| self.perform_answer(&answer, content))
+            }
             _ => None,
         }
     }
@@ -129,14 +144,20 @@ impl<M: Machine> Kernel<M> {
     /// Whether a system call has a short way now.
     #[cfg(test)]
     pub(crate) fn has_fast_syscall(&self, number: i64) -> bool {
+        let giver = self.giver();
         match number {
-            syscall::CALL => self
-                .slot_of_current(self.current.context.rdi.get())
-                .is_some_and(|slot| match slot.words().endpoint() {
-                    Some(to) => self.decide_call(to).is_some(),
+            syscall::CALL => {
+                Self::slot_of(giver.tcb, giver.tcb.context.rdi.get()).is_some_and(|slot| match slot
+                    .words()
+                    .callable()
+                {
+                    Some(to) => self.decide_call(giver, to).is_some(),
                     None => slot.words().frame().is_some(),
-                }),
-            syscall::REPLY_RECV => self.decide_answer().is_some(),
+                })
+            }
+            syscall::REPLY_RECV => self
+                .decide_answer()
+                .is_some_and(|answer| self.decide_content(&answer).is_some()),
             _ => false,
         }
     }
@@ -156,31 +177,32 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline(always)]
-    fn slot_of_current(&self, address: u64) -> Option<Ref<Slot>> {
-        crate::cspace::single_level(self.current.slots[slots::CSPACE].words(), address)
+    fn giver(&self) -> Giver {
+        debug_assert!(self.action == Action::Keep && !self.reprogram);
+        debug_assert!(self.current.sc.is(self.current_sc));
+        Giver {
+            tcb: self.current,
+            sc: self.current_sc,
+        }
     }
 
     #[inline(always)]
-    fn count_message(&self) {
-        let ipcs = &self.current_sc.ipcs;
-        ipcs.set(ipcs.get() + 1);
+    fn slot_of(tcb: Ref<Tcb>, address: u64) -> Option<Ref<Slot>> {
+        crate::cspace::single_level(tcb.slots[slots::CSPACE].words(), address)
     }
 
-    /// Whether `tcb` would be chosen if it were put at the head of its queue and the current thread stopped. Nothing
-    /// that is ready has a higher priority than the current thread.
+    /// Whether `tcb` would be chosen if it were put at the head of its queue and the current thread stopped.
     #[inline(always)]
     fn would_run(&self, tcb: Ref<Tcb>) -> bool {
-        let priority = tcb.priority.get();
-        priority >= self.current.priority.get()
-            || self.queues.are_empty()
-            || self.queues.highest().is_none_or(|top| priority >= top)
+        self.queues.none_above(tcb.priority.get())
     }
 
     #[inline(always)]
-    fn decide_call(&self, (endpoint, badge, rights): (Ref<Endpoint>, u64, Rights)) -> Option<Call> {
-        let message = Short::of(self.current)?;
-        let receiver = self.decide_receiver(endpoint, rights)?;
+    fn decide_call(&self, caller: Giver, (endpoint, badge): (Ref<Endpoint>, u64)) -> Option<Call> {
+        let message = Short::of(caller.tcb)?;
+        let receiver = self.decide_receiver(endpoint)?;
         Some(Call {
+            caller,
             endpoint,
             receiver,
             badge,
@@ -190,18 +212,11 @@ impl<M: Machine> Kernel<M> {
 
     /// The first in the endpoint's queue, if it can answer and has no context.
     #[inline(always)]
-    fn decide_receiver(&self, endpoint: Ref<Endpoint>, rights: Rights) -> Option<Receiver> {
-        debug_assert!(self.action == Action::Keep && !self.reprogram);
-        debug_assert!(self.current.sc.is(self.current_sc));
-        let may_call = rights.has(Rights::WRITE)
-            && (rights.has(Rights::GRANT) || rights.has(Rights::GRANT_REPLY));
+    fn decide_receiver(&self, endpoint: Ref<Endpoint>) -> Option<Receiver> {
         let tcb = endpoint.head.get()?;
-        if !may_call
-            || tcb.state.get() != State::BlockedOnReceive
-            || tcb.sc.get().is_some()
-            || tcb.vcpu.get().is_some()
-            || !self.would_run(tcb)
-        {
+        // Of the two that hardly ever are there, one look is for both.
+        let occupied = tcb.sc.get().is_some() | tcb.vcpu.get().is_some();
+        if tcb.state.get() != State::BlockedOnReceive || occupied || !self.would_run(tcb) {
             return None;
         }
         Some(Receiver {
@@ -213,17 +228,16 @@ impl<M: Machine> Kernel<M> {
 
     #[inline(always)]
     fn perform_call(&mut self, call: &Call) -> Next {
-        let Receiver { tcb, root, .. } = call.receiver;
-        self.count_message();
-        call.message.transfer(self.current, tcb, call.badge);
-        self.hand_over(call.endpoint, &call.receiver);
-        self.load_thread(tcb, root)
+        let (caller, receiver) = (call.caller, &call.receiver);
+        caller.sc.count_message();
+        call.message.transfer(caller.tcb, receiver.tcb, call.badge);
+        self.hand_over(caller, call.endpoint, receiver);
+        self.load_thread(receiver.tcb, receiver.root, caller.sc)
     }
 
     /// The receiver leaves its queue and runs on the current context; the current thread waits for its answer.
     #[inline(always)]
-    fn hand_over(&mut self, endpoint: Ref<Endpoint>, receiver: &Receiver) {
-        let (caller, sc) = (self.current, self.current_sc);
+    fn hand_over(&mut self, caller: Giver, endpoint: Ref<Endpoint>, receiver: &Receiver) {
         let Receiver { tcb, reply, .. } = *receiver;
         let next = tcb.queue_next.get();
         endpoint.head.set(next);
@@ -233,19 +247,19 @@ impl<M: Machine> Kernel<M> {
         }
         tcb.queue_next.set(None);
         tcb.reply.set(None);
-        reply.tcb.set(Some(caller));
-        caller.reply.set(Some(reply));
-        caller.state.set(State::BlockedOnReply);
-        reply.push_onto(sc);
-        self.pass_context(sc, caller, tcb);
+        reply.tcb.set(Some(caller.tcb));
+        caller.tcb.reply.set(Some(reply));
+        caller.tcb.state.set(State::BlockedOnReply);
+        reply.push_onto(caller.sc);
+        self.pass_context(caller, tcb);
     }
 
     /// The current context and the processor go to a thread that is ready to run.
     #[inline(always)]
-    fn pass_context(&mut self, sc: Ref<SchedContext>, from: Ref<Tcb>, to: Ref<Tcb>) {
-        from.sc.set(None);
-        sc.tcb.set(Some(to));
-        to.sc.set(Some(sc));
+    fn pass_context(&mut self, from: Giver, to: Ref<Tcb>) {
+        from.tcb.sc.set(None);
+        from.sc.tcb.set(Some(to));
+        to.sc.set(Some(from.sc));
         to.state.set(State::Running);
         self.current = to;
     }
@@ -259,9 +273,11 @@ impl<M: Machine> Kernel<M> {
 
     #[inline(always)]
     fn decide_delivery(&self) -> Option<Delivery> {
-        let (endpoint, badge, rights) = self.current.slots[slots::FAULT].words().endpoint()?;
-        let receiver = self.decide_receiver(endpoint, rights)?;
+        let faulter = self.giver();
+        let (endpoint, badge) = faulter.tcb.slots[slots::FAULT].words().callable()?;
+        let receiver = self.decide_receiver(endpoint)?;
         Some(Delivery {
+            faulter,
             endpoint,
             receiver,
             badge,
@@ -271,41 +287,40 @@ impl<M: Machine> Kernel<M> {
     #[inline(always)]
     fn perform_delivery(&mut self, delivery: &Delivery, label: u64, words: &[u64]) -> Next {
         let Receiver { tcb, root, .. } = delivery.receiver;
-        self.count_message();
-        self.record_fault(self.current, label, words);
+        let faulter = delivery.faulter;
+        faulter.sc.count_message();
+        self.record_fault(faulter.tcb, label, words);
         let info = if words.len() <= MSG_REGISTERS && is_plain(label) {
             for (n, &word) in words.iter().enumerate() {
                 tcb.set_mr(n, word);
             }
             MessageInfo::new(label, 0, 0, words.len() as u64)
         } else {
-            self.transfer_fault(self.current, tcb)
+            self.transfer_fault(faulter.tcb, tcb)
         };
         tcb.context.rsi.set(info.word());
         tcb.context.rdi.set(delivery.badge);
-        self.hand_over(delivery.endpoint, &delivery.receiver);
-        self.load_thread(tcb, root)
+        self.hand_over(faulter, delivery.endpoint, &delivery.receiver);
+        self.load_thread(tcb, root, faulter.sc)
     }
 
     #[inline(always)]
     fn decide_answer(&self) -> Option<Answer> {
-        debug_assert!(self.action == Action::Keep && !self.reprogram);
-        let server = self.current;
-        let message = Short::of(server)?;
-        let (reply, _) = self
-            .slot_of_current(server.context.r12.get())?
+        let server = self.giver();
+        let message = Short::of(server.tcb)?;
+        let context = &server.tcb.context;
+        let reply = Self::slot_of(server.tcb, context.r12.get())?
             .words()
             .reply()?;
-        let (endpoint, _, rights) = self
-            .slot_of_current(server.context.rdi.get())?
+        let (endpoint, rights) = Self::slot_of(server.tcb, context.rdi.get())?
             .words()
-            .endpoint()?;
-        if !rights.has(Rights::READ) || !reply.is_top_of(self.current_sc) {
+            .receivable()?;
+        if !reply.is_top_of(server.sc) {
             return None;
         }
         // The top of a stack has a caller that waits for its answer.
         let caller = reply.tcb.get()?;
-        if let Some(notification) = server.notification.get()
+        if let Some(notification) = server.tcb.notification.get()
             && notification.is_active()
         {
             return None;
@@ -317,25 +332,24 @@ impl<M: Machine> Kernel<M> {
             return None;
         }
         Some(Answer {
+            server,
+            message,
             reply,
             caller,
-            content: self.decide_content(caller, message)?,
             endpoint,
             rights,
         })
     }
 
     #[inline(always)]
-    fn decide_content(&self, caller: Ref<Tcb>, message: Short) -> Option<Content> {
-        let label = caller.fault.get().label;
-        match (label, caller.vcpu.get()) {
-            (0, None) => Some(Content::Message(message, self.thread_space(caller)?)),
+    fn decide_content(&self, answer: &Answer) -> Option<Content> {
+        let (caller, end) = (answer.caller, answer.message.label());
+        match (caller.fault.get().label, caller.vcpu.get()) {
+            (0, None) => Some(Content::Message(self.thread_space(caller)?)),
             // With another label the thread stays stopped.
-            (fault::EXIT_FIRST.., Some(vcpu)) if message.label() == 0 => {
-                Some(Content::Resume(vcpu))
-            }
+            (fault::EXIT_FIRST.., Some(vcpu)) if end == 0 => Some(Content::Resume(vcpu)),
             (fault::VM_FAULT, None) => Some(Content::Restart(self.thread_space(caller)?)),
-            (fault::USER_EXCEPTION | fault::UNKNOWN_SYSCALL, None) if message.label() == 0 => {
+            (fault::USER_EXCEPTION | fault::UNKNOWN_SYSCALL, None) if end == 0 => {
                 Some(Content::Restart(self.thread_space(caller)?))
             }
             _ => None,
@@ -343,14 +357,14 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline(always)]
-    fn perform_answer(&mut self, answer: &Answer) -> Next {
-        let Answer { caller, .. } = *answer;
-        match answer.content {
-            Content::Message(message, root) => {
-                self.count_message();
-                message.transfer(self.current, caller, 0);
+    fn perform_answer(&mut self, answer: &Answer, content: Content) -> Next {
+        let Answer { server, caller, .. } = *answer;
+        match content {
+            Content::Message(root) => {
+                server.sc.count_message();
+                answer.message.transfer(server.tcb, caller, 0);
                 self.hand_back(answer);
-                self.load_thread(caller, root)
+                self.load_thread(caller, root, server.sc)
             }
             Content::Restart(root) => self.restart_caller(*answer, root),
             Content::Resume(vcpu) => self.resume_guest(*answer, vcpu),
@@ -359,14 +373,14 @@ impl<M: Machine> Kernel<M> {
 
     #[inline(never)]
     fn restart_caller(&mut self, answer: Answer, root: Ref<Page>) -> Next {
-        self.fault_reply(answer.caller, self.current);
+        self.fault_reply(answer.caller, answer.server.tcb);
         self.end_fault(&answer);
-        self.load_thread(answer.caller, root)
+        self.load_thread(answer.caller, root, answer.server.sc)
     }
 
     #[inline(never)]
     fn resume_guest(&mut self, answer: Answer, vcpu: Ref<Vcpu>) -> Next {
-        self.fault_reply(answer.caller, self.current);
+        self.fault_reply(answer.caller, answer.server.tcb);
         self.end_fault(&answer);
         match self.vcpu_prepare(vcpu) {
             Some(next) => next,
@@ -390,29 +404,30 @@ impl<M: Machine> Kernel<M> {
     /// The server gives the context back and waits in the endpoint with the same reply object.
     #[inline(always)]
     fn hand_back(&mut self, answer: &Answer) {
-        let (server, sc) = (self.current, self.current_sc);
         let Answer {
+            server,
             reply,
             caller,
             endpoint,
             rights,
             ..
         } = *answer;
-        reply.pop_from(sc);
+        reply.pop_from(server.sc);
         caller.reply.set(None);
-        server.blocked_on.set(endpoint.bits());
-        server.receiver_can_grant.set(rights.has(Rights::GRANT));
-        server.reply.set(Some(reply));
-        reply.tcb.set(Some(server));
-        server.state.set(State::BlockedOnReceive);
-        self.pass_context(sc, server, caller);
+        let waiting = server.tcb;
+        waiting.blocked_on.set(endpoint.bits());
+        waiting.receiver_can_grant.set(rights.has(Rights::GRANT));
+        waiting.reply.set(Some(reply));
+        reply.tcb.set(Some(waiting));
+        waiting.state.set(State::BlockedOnReceive);
+        self.pass_context(server, caller);
         if endpoint.head.get().is_none() {
-            server.queue_prev.set(None);
-            server.queue_next.set(None);
-            endpoint.head.set(Some(server));
-            endpoint.tail.set(Some(server));
+            waiting.queue_prev.set(None);
+            waiting.queue_next.set(None);
+            endpoint.head.set(Some(waiting));
+            endpoint.tail.set(Some(waiting));
         } else {
-            queue_insert(&endpoint.head, &endpoint.tail, server);
+            queue_insert(&endpoint.head, &endpoint.tail, waiting);
         }
     }
 }

@@ -177,7 +177,11 @@ impl<M: Machine> Kernel<M> {
     /// Applies the handler's reply to the faulted thread; whether the thread goes on.
     pub(crate) fn fault_reply(&mut self, tcb: Ref<Tcb>, handler: Ref<Tcb>) -> bool {
         let info = MessageInfo::from_word(handler.context.rsi.get());
-        let buffer = self.ipc_buffer(handler, false);
+        let buffer = if info.length() > MSG_REGISTERS {
+            self.ipc_buffer(handler, false)
+        } else {
+            None
+        };
         let word = |n: usize| {
             if n < MSG_REGISTERS {
                 handler.mr(n)

@@ -3,8 +3,7 @@
 use crate::kernel::{FpuOwner, Kernel};
 use crate::machine::Machine;
 use crate::mem::{FpuArea, Ref};
-use crate::object::{Tcb, Vcpu};
-use words::Hpa;
+use crate::object::Tcb;
 
 impl FpuArea {
     /// The state after FNINIT with all SIMD exceptions masked (APM vol. 1, 6.4; MXCSR 1F80h).
@@ -14,23 +13,12 @@ impl FpuArea {
     }
 }
 
-fn area(owner: FpuOwner) -> Option<Hpa> {
-    let at = |base: u64, offset: usize| Some(Hpa::new(base + offset as u64));
-    match owner {
-        FpuOwner::None => None,
-        FpuOwner::Thread(tcb) => at(Ref::bits(tcb), core::mem::offset_of!(Tcb, fpu)),
-        FpuOwner::Guest(vcpu) => at(Ref::bits(vcpu), core::mem::offset_of!(Vcpu, fpu)),
-    }
-}
-
 impl<M: Machine> Kernel<M> {
+    /// Before the thread runs: may it use the registers as they are? (A guest's TS is in its VMCB.)
     #[inline(always)]
-    /// Before `owner` runs: may it use the registers as they are?
-    pub(crate) fn fpu_prepare(&mut self, owner: FpuOwner) {
-        // A guest's TS is in its VMCB.
-        if let FpuOwner::Thread(_) = owner {
-            self.machine.set_task_switched(self.fpu_owner != owner);
-        }
+    pub(crate) fn fpu_prepare(&mut self, tcb: Ref<Tcb>) {
+        let others = self.fpu_owner != FpuOwner::thread(tcb);
+        self.machine.set_task_switched(others);
     }
 
     /// Loads `owner`'s state, saving what was there.
@@ -40,10 +28,10 @@ impl<M: Machine> Kernel<M> {
         }
         self.loaded_thread = 0;
         self.machine.set_task_switched(false);
-        if let Some(area) = area(self.fpu_owner) {
+        if let Some(area) = self.fpu_owner.area() {
             self.machine.fpu_save(area);
         }
-        if let Some(area) = area(owner) {
+        if let Some(area) = owner.area() {
             self.machine.fpu_restore(area);
         }
         self.fpu_owner = owner;
@@ -53,14 +41,14 @@ impl<M: Machine> Kernel<M> {
     pub(crate) fn fpu_forget(&mut self, owner: FpuOwner) {
         if self.fpu_owner == owner {
             self.loaded_thread = 0;
-            self.fpu_owner = FpuOwner::None;
+            self.fpu_owner = FpuOwner::NONE;
         }
     }
 
     /// A thread that gave the FPU up keeps nothing loaded.
     pub(crate) fn fpu_disown_if_disabled(&mut self, tcb: Ref<Tcb>) {
-        if tcb.fpu_disabled.get() && self.fpu_owner == FpuOwner::Thread(tcb) {
-            self.fpu_acquire(FpuOwner::None);
+        if tcb.fpu_disabled.get() && self.fpu_owner == FpuOwner::thread(tcb) {
+            self.fpu_acquire(FpuOwner::NONE);
         }
     }
 }

@@ -20,7 +20,7 @@ impl<M: Machine> Kernel<M> {
         grant: bool,
         receiver: Ref<Tcb>,
     ) {
-        self.current_sc.ipcs.set(self.current_sc.ipcs.get() + 1);
+        self.current_sc.count_message();
         let info = if sender.fault.get().label != 0 && endpoint.is_some() {
             self.transfer_fault(sender, receiver)
         } else {
@@ -119,12 +119,24 @@ impl<M: Machine> Kernel<M> {
         sender: Ref<Tcb>,
         info: MessageInfo,
     ) -> Result<[Option<Ref<Slot>>; MSG_MAX_EXTRA_CAPS], (u64, LookupFailure)> {
-        if info.extra_caps() == 0 {
-            return Ok([None; MSG_MAX_EXTRA_CAPS]);
+        match info.extra_caps() {
+            0 => Ok([None; MSG_MAX_EXTRA_CAPS]),
+            // Hardly anything takes more than one.
+            1 => {
+                let Some(buffer) = self.ipc_buffer(sender, false) else {
+                    return Ok([None; MSG_MAX_EXTRA_CAPS]);
+                };
+                let address = buffer.caps_or_badges[0].get();
+                match self.lookup_thread_slot(sender, address) {
+                    Ok(slot) => Ok([Some(slot), None, None]),
+                    Err(failure) => Err((address, failure)),
+                }
+            }
+            _ => self.find_extra_caps(sender, info),
         }
-        self.find_extra_caps(sender, info)
     }
 
+    #[inline(never)]
     fn find_extra_caps(
         &self,
         sender: Ref<Tcb>,
@@ -192,6 +204,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Resolves an address in a thread's CSpace.
+    #[inline(always)]
     pub(crate) fn lookup_thread_slot(
         &self,
         tcb: Ref<Tcb>,
@@ -200,7 +213,7 @@ impl<M: Machine> Kernel<M> {
         let root = tcb.slots[slots::CSPACE].words();
         match crate::cspace::single_level(root, address) {
             Some(slot) => Ok(slot),
-            None => crate::cspace::resolve_from(root, address, 64).map(|found| found.slot),
+            None => crate::cspace::resolve_thread(root, address),
         }
     }
 

@@ -5,10 +5,14 @@ use crate::mem::{Buffer, Link, Ref};
 use crate::object::{AsidPool, SchedContext, Tcb, Vcpu};
 use crate::sched::Queues;
 use crate::slot::Slot;
+use core::mem::offset_of;
 use sel4_abi::{Error, LookupFailure, MSG_REGISTERS};
+use words::Hpa;
 
 /// Number of user interrupt vectors.
 pub const IRQS: usize = 108;
+/// Units of a long operation between two looks whether an interrupt waits.
+const UNITS_A_LOOK: u32 = 8;
 /// Number of ASID pools.
 pub const ASID_POOLS: usize = 8;
 
@@ -23,15 +27,29 @@ pub(crate) enum Action {
     Candidate(Ref<Tcb>),
 }
 
-/// Whose FPU state the registers hold.
+/// Whose FPU state the registers hold: where it is saved, 0 for nobody's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum FpuOwner {
+pub(crate) struct FpuOwner(u64);
+
+impl FpuOwner {
     /// Nobody's.
-    None,
+    pub(crate) const NONE: Self = Self(0);
+
     /// A user thread's.
-    Thread(Ref<Tcb>),
+    pub(crate) const fn thread(tcb: Ref<Tcb>) -> Self {
+        Self(tcb.bits() + offset_of!(Tcb, fpu) as u64)
+    }
     /// A guest's.
-    Guest(Ref<Vcpu>),
+    pub(crate) const fn guest(vcpu: Ref<Vcpu>) -> Self {
+        Self(vcpu.bits() + offset_of!(Vcpu, fpu) as u64)
+    }
+    /// Where it is saved.
+    pub(crate) const fn area(self) -> Option<Hpa> {
+        match self.0 {
+            0 => None,
+            area => Some(Hpa::new(area)),
+        }
+    }
 }
 
 /// One interrupt line that a handler capability was issued for.
@@ -60,10 +78,14 @@ pub struct Kernel<M: Machine> {
     pub(crate) ports: [u64; 1024],
     pub(crate) asid_pools: [Link<AsidPool>; ASID_POOLS],
     pub(crate) kernel_pml4: Ref<crate::mem::Page>,
+    /// Its first entry that every address space shares: those between the user's half and it are empty.
+    pub(crate) first_shared: usize,
     pub(crate) loaded_space: u64,
     /// The thread whose TLS bases and CR0.TS are loaded; 0 for nobody's.
     pub(crate) loaded_thread: u64,
     pub(crate) work_units: u32,
+    /// Where an interrupted cancellation of badged sends goes on.
+    pub(crate) cancelling: Option<crate::object::endpoint::Cancelling>,
     /// First byte and end of what an interrupted retype has zeroed.
     pub(crate) cleaned: (u64, u64),
     pub(crate) tags: crate::object::vcpu::Tags,
@@ -231,10 +253,11 @@ impl<M: Machine> Kernel<M> {
         self.current
     }
 
-    /// One unit of a long operation; fails when an interrupt should be taken first.
+    /// One unit of a long operation; fails when an interrupt should be taken first. How much a unit may be, and so how long an
+    /// interrupt may wait: docs/performance.md.
     pub(crate) fn preemption_point(&mut self) -> Result<(), Fail> {
         self.work_units += 1;
-        if self.work_units < 100 {
+        if self.work_units < UNITS_A_LOOK {
             return Ok(());
         }
         self.work_units = 0;

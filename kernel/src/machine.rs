@@ -53,7 +53,7 @@ pub trait Machine {
     fn tsc_mhz(&self) -> u64;
     /// Programs the one-shot timer to interrupt with the timer vector at `tsc`; in the past means at once.
     fn set_deadline(&mut self, tsc: u64);
-    /// Loads CR3 with `root` (no-op if it is loaded already).
+    /// Loads CR3 with `root`.
     fn switch_vspace(&mut self, root: Hpa);
     /// INVLPG in the current address space.
     fn invalidate_page(&mut self, vaddr: u64);
@@ -105,10 +105,8 @@ pub enum Next {
     },
     /// VMRUN.
     Guest {
-        /// The VMCB.
+        /// The VMCB; [`GuestRegisters`](crate::context::GuestRegisters) are in the page behind it.
         vmcb: Hpa,
-        /// The [`GuestRegisters`](crate::context::GuestRegisters).
-        registers: Hpa,
     },
     /// Nothing is runnable: wait for an interrupt.
     Idle,
@@ -138,4 +136,6 @@ pub struct BootParams<'a> {
     pub rsdp: Option<&'a [u8]>,
     /// The multiboot memory map, packed entries of { u32 size, u64 base, u64 length, u32 type }.
     pub memory_map: &'a [u8],
+    /// The kernel's command line.
+    pub command_line: &'a str,
 }

@@ -6,7 +6,7 @@
 use crate::kernel::{Action, Kernel};
 use crate::machine::Machine;
 use crate::mem::{Link, Ref};
-use crate::object::tcb::{State, slots};
+use crate::object::tcb::State;
 use crate::object::{Notification, SchedContext, Tcb};
 
 /// Ready queues and release queue.
@@ -14,6 +14,8 @@ pub struct Queues {
     pub(crate) heads: [Link<Tcb>; 256],
     pub(crate) tails: [Link<Tcb>; 256],
     pub(crate) bitmap: [u64; 4],
+    /// One more than the highest priority at which somebody is ready, 0 if nobody is: the bitmap's sum.
+    pub(crate) ready_end: u16,
     pub(crate) release: Link<Tcb>,
 }
 
@@ -26,20 +28,38 @@ impl Queues {
             heads: core::array::from_fn(|_| none()),
             tails: core::array::from_fn(|_| none()),
             bitmap: [0; 4],
+            ready_end: 0,
             release: none(),
         }
     }
-    /// Nobody is ready.
+    /// Whether nobody who is ready has a higher priority.
     #[inline(always)]
-    pub(crate) fn are_empty(&self) -> bool {
-        let [a, b, c, d] = self.bitmap;
-        a | b | c | d == 0
+    pub(crate) fn none_above(&self, priority: u8) -> bool {
+        u16::from(priority) + 1 >= self.ready_end
     }
+    /// The highest priority at which somebody is ready.
+    #[inline(always)]
     pub(crate) fn highest(&self) -> Option<u8> {
-        (0..4)
-            .rev()
-            .find(|&n| self.bitmap[n] != 0)
-            .map(|n| (n * 64 + 63) as u8 - self.bitmap[n].leading_zeros() as u8)
+        self.ready_end.checked_sub(1).map(|top| top as u8)
+    }
+    /// Somebody is ready at this priority.
+    fn note_ready(&mut self, priority: u8) {
+        let p = usize::from(priority);
+        self.bitmap[p / 64] |= 1 << (p % 64);
+        self.ready_end = self.ready_end.max(u16::from(priority) + 1);
+    }
+    /// Nobody is ready at this priority any more.
+    fn note_empty(&mut self, priority: u8) {
+        let p = usize::from(priority);
+        self.bitmap[p / 64] &= !(1 << (p % 64));
+        if self.ready_end == u16::from(priority) + 1 {
+            self.ready_end = (0..=p / 64)
+                .rev()
+                .find(|&n| self.bitmap[n] != 0)
+                .map_or(0, |n| {
+                    n as u16 * 64 + 64 - self.bitmap[n].leading_zeros() as u16
+                });
+        }
     }
 }
 
@@ -51,6 +71,8 @@ impl Default for Queues {
 
 /// The timer is set this much early, as seL4 does: 1 µs.
 const TIMER_PRECISION_US: u64 = 1;
+/// Most threads that leave the release queue before interrupts are taken again.
+const WAKE_AT_ONCE: u32 = 32;
 
 impl<M: Machine> Kernel<M> {
     pub(crate) fn min_budget(&self) -> u64 {
@@ -141,7 +163,7 @@ impl<M: Machine> Kernel<M> {
 
     fn end_slice(&mut self, may_fault: bool) {
         let (tcb, sc) = (self.current, self.current_sc);
-        if may_fault && !sc.is_round_robin() && !tcb.slots[slots::TIMEOUT].is_empty() {
+        if may_fault && !sc.is_round_robin() && tcb.has_timeout_handler() {
             self.timeout_fault(tcb);
         } else if self.sc_ready(sc) && self.sc_sufficient(sc, 0) {
             self.ready_push_tail(tcb);
@@ -266,7 +288,7 @@ impl<M: Machine> Kernel<M> {
         tcb.in_ready_queue.set(true);
         let p = usize::from(tcb.priority.get());
         let q = &mut self.queues;
-        q.bitmap[p / 64] |= 1 << (p % 64);
+        q.note_ready(tcb.priority.get());
         let (head, tail) = (q.heads[p].get(), q.tails[p].get());
         tcb.sched_next.set(None);
         tcb.sched_prev.set(None);
@@ -308,7 +330,7 @@ impl<M: Machine> Kernel<M> {
             None => self.queues.tails[p].set(prev),
         }
         if self.queues.heads[p].get().is_none() {
-            self.queues.bitmap[p / 64] &= !(1 << (p % 64));
+            self.queues.note_empty(tcb.priority.get());
         }
     }
 
@@ -359,9 +381,12 @@ impl<M: Machine> Kernel<M> {
             next.sched_prev.set(prev);
         }
     }
+    /// Threads whose time has come are ready again. A crowd comes in groups: the timer is set to the past for the others.
     fn awaken(&mut self) {
+        let mut room = 0..WAKE_AT_ONCE;
         while let Some(tcb) = self.queues.release.get()
             && tcb.sc.get().is_some_and(|sc| self.sc_ready(sc))
+            && room.next().is_some()
         {
             self.release_remove(tcb);
             self.possible_switch(tcb);
@@ -430,8 +455,7 @@ impl<M: Machine> Kernel<M> {
     fn weigh(&mut self, candidate: Ref<Tcb>, was_running: bool) -> Ref<Tcb> {
         let priority = candidate.priority.get();
         let lower = self.current == self.idle || priority < self.current.priority.get();
-        let highest = self.queues.highest().is_none_or(|top| priority >= top);
-        if lower && !highest {
+        if lower && !self.queues.none_above(priority) {
             self.ready_push_head(candidate);
             self.choose()
         } else if was_running && priority == self.current.priority.get() {

@@ -39,6 +39,12 @@ impl Slot {
         self.cap[0].set(first);
         self.cap[1].set(second);
     }
+    /// Replaces them, and thereby the capability.
+    #[inline(always)]
+    pub(crate) fn set_words(&self, Words(first, second): Words) {
+        self.cap[0].set(first);
+        self.cap[1].set(second);
+    }
     /// Whether there is no capability.
     #[inline(always)]
     #[must_use]

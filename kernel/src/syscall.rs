@@ -7,7 +7,7 @@ use crate::machine::{Machine, Next};
 use crate::mem::{Page, Ref};
 use crate::object::endpoint::Send;
 use crate::object::tcb::{State, slots};
-use crate::object::{Reply, Tcb};
+use crate::object::{Reply, SchedContext, Tcb};
 use crate::slot::Slot;
 use sel4_abi::message::MessageInfo;
 use sel4_abi::{LookupFailure, MSG_REGISTERS, Rights, fault, syscall};
@@ -178,7 +178,7 @@ impl<M: Machine> Kernel<M> {
     /// An exception of the current thread in user mode.
     pub fn handle_exception(&mut self, number: u8, code: u64, cr2: u64) {
         if number == vector::NM && !self.current.fpu_disabled.get() {
-            self.fpu_acquire(FpuOwner::Thread(self.current));
+            self.fpu_acquire(FpuOwner::thread(self.current));
             return;
         }
         self.update_time();
@@ -226,10 +226,12 @@ impl<M: Machine> Kernel<M> {
 
     #[inline(never)]
     fn decide_anew(&mut self) -> Next {
+        let mut others_failed = false;
         loop {
             self.schedule();
             let current = self.current;
-            if current == self.idle {
+            // One that could not run may be followed by many: an interrupt does not wait for all of them.
+            if current == self.idle || others_failed && self.machine.interrupt_pending() {
                 return Next::Idle;
             }
             if current.state.get() == State::Restart {
@@ -244,15 +246,14 @@ impl<M: Machine> Kernel<M> {
                 if let Some(next) = self.vcpu_prepare(vcpu) {
                     return next;
                 }
-                continue;
-            }
-            let Some(root) = self.thread_space(current) else {
+            } else if let Some(root) = self.thread_space(current) {
+                return self.load_thread(current, root, self.current_sc);
+            } else {
                 // An address space that is gone: nothing can be executed.
                 let ip = current.context.rip.get();
                 self.fault(current, fault::VM_FAULT, &[ip, ip, 1, 0x14]);
-                continue;
-            };
-            return self.load_thread(current, root);
+            }
+            others_failed = true;
         }
     }
 
@@ -395,7 +396,7 @@ impl<M: Machine> Kernel<M> {
 
     /// A call of a frame capability, which is `slot`'s: what [`handle_syscall`](Self::handle_syscall) does for it, and what
     /// runs next.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn call_frame(&mut self, slot: Ref<Slot>, frame: Frame) -> Next {
         self.update_time();
         if self.check_budget_restart() {
@@ -533,19 +534,22 @@ impl<M: Machine> Kernel<M> {
         (pool.0[usize::from(asid & 511)].get() == root.bits()).then_some((root, asid))
     }
 
-    /// Loads what belongs to the thread that is about to run in user mode.
+    /// Loads what belongs to the thread that is about to run in user mode, on the context `sc`.
     #[inline(always)]
-    pub(crate) fn load_thread(&mut self, tcb: Ref<Tcb>, root: Ref<Page>) -> Next {
+    pub(crate) fn load_thread(
+        &mut self,
+        tcb: Ref<Tcb>,
+        root: Ref<Page>,
+        sc: Ref<SchedContext>,
+    ) -> Next {
         if self.loaded_space != root.bits() {
             self.loaded_space = root.bits();
             self.machine.switch_vspace(root.hpa());
-            self.current_sc
-                .switches
-                .set(self.current_sc.switches.get() + 1);
+            sc.switches.set(sc.switches.get() + 1);
         }
         self.machine
             .load_tls(tcb.context.fs_base.get(), tcb.context.gs_base.get());
-        self.fpu_prepare(FpuOwner::Thread(tcb));
+        self.fpu_prepare(tcb);
         self.loaded_thread = tcb.bits();
         Self::user(tcb)
     }

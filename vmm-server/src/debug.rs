@@ -30,11 +30,9 @@ impl Vcpu {
         if !resume.skips() && !self.iterated {
             return;
         }
-        if resume.skips() && debug::is_armed(self.breakpoints.control) {
+        if resume.skips() && status.resume_flag {
             let flags = self.flags(platform, resume);
-            if flags & rflags::RF != 0 {
-                resume.set(Register::Rflags, flags & !rflags::RF);
-            }
+            resume.set(Register::Rflags, flags & !rflags::RF);
         }
         let conditions = Conditions {
             matches: self.met,
@@ -68,19 +66,6 @@ impl Vcpu {
             resume.set(Register::Dr7, debug::entering(control));
         }
         resume.inject(Event::exception(vector::DB, 0, self.codes()));
-    }
-
-    /// A fault that is about to be injected: its handler returns to an instruction whose breakpoint has had its say.
-    pub(crate) fn resume_after_fault(
-        &self,
-        platform: &mut impl Platform,
-        event: Event,
-        resume: &mut Resume,
-    ) {
-        if event.is_fault() && debug::is_armed(self.breakpoints.control) {
-            let flags = self.flags(platform, resume);
-            resume.set(Register::Rflags, flags | rflags::RF);
-        }
     }
 
     /// RFLAGS as the guest goes on with them.

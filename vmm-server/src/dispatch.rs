@@ -42,7 +42,7 @@ fn unread_instruction(exit: &Exit) -> Option<u64> {
         Exit::Instruction {
             len: 0, code, rip, ..
         } => match instruction::answer(code) {
-            Answer::Skip | Answer::DebugTrap => Some(rip),
+            Answer::Skip | Answer::DebugTrap | Answer::Hypercall => Some(rip),
             Answer::Undefined
             | Answer::GeneralProtection
             | Answer::InterruptReturn
@@ -91,6 +91,13 @@ impl Vcpu {
                 resume.skip(rip, len, self.width());
                 return self.halt(status);
             }
+            // While an event is delivered no instruction is carried out.
+            Exit::Exception {
+                vector: vector::UD,
+                rip,
+                event: 0,
+                ..
+            } => (rip, self.undefined(platform, rip, resume)?),
             Exit::Exception {
                 vector, code, rip, ..
             } => return Err(reflect(vector, code, rip)),
@@ -261,6 +268,10 @@ impl Vcpu {
             Answer::Undefined => Err(Trap::UNDEFINED),
             Answer::GeneralProtection => Err(Trap::GENERAL_PROTECTION),
             Answer::Skip | Answer::InterruptReturn => Ok(()),
+            Answer::Hypercall => {
+                self.hypercall(platform, resume);
+                Ok(())
+            }
             Answer::DebugTrap => {
                 // No condition of DR6 stands for it.
                 self.debug_trap(platform, Conditions::default(), resume);

@@ -29,6 +29,7 @@ pub mod stats;
 mod string_io;
 mod time;
 mod trap;
+mod undefined;
 pub mod vcpu;
 
 pub use platform::Platform;

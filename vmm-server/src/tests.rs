@@ -16,6 +16,7 @@ const READY: Status = Status {
     interrupt_shadow: false,
     event_in_delivery: false,
     single_step: false,
+    resume_flag: false,
 };
 const MASKED: Status = Status {
     interrupts_enabled: false,
@@ -136,6 +137,7 @@ mod debugging;
 mod device_memory;
 mod local_apic;
 mod nmi;
+mod undefined;
 
 mod faults {
     use super::*;

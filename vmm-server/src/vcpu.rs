@@ -267,7 +267,6 @@ impl Vcpu {
                 what: "triple fault",
             }),
             Merged::Deliver(event) => {
-                self.resume_after_fault(platform, event, resume);
                 match address {
                     Some(address) => resume.inject_page_fault(event, address),
                     None => resume.inject(event),

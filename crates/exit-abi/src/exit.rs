@@ -81,6 +81,8 @@ pub struct Status {
     pub event_in_delivery: bool,
     /// RFLAGS.TF: whoever carries an instruction out in the guest's stead owes it a debug trap.
     pub single_step: bool,
+    /// RFLAGS.RF: whoever carries an instruction out in the guest's stead clears it.
+    pub resume_flag: bool,
 }
 
 impl Status {
@@ -89,6 +91,7 @@ impl Status {
             | (self.interrupt_shadow as u64) << 49
             | (self.event_in_delivery as u64) << 50
             | (self.single_step as u64) << 51
+            | (self.resume_flag as u64) << 52
     }
     const fn from_word(word: u64) -> Self {
         Self {
@@ -96,6 +99,7 @@ impl Status {
             interrupt_shadow: word >> 49 & 1 != 0,
             event_in_delivery: word >> 50 & 1 != 0,
             single_step: word >> 51 & 1 != 0,
+            resume_flag: word >> 52 & 1 != 0,
         }
     }
 }
@@ -565,7 +569,7 @@ mod tests {
                 event: 2,
             },
         ];
-        for status in 0..16u64 {
+        for status in 0..32u64 {
             let status = Status::from_word(status << 48);
             for exit in exits {
                 let words = exit.encode(status);

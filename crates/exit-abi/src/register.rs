@@ -36,7 +36,8 @@ pub enum Register {
     Dr7 = 24,
     /// Event to inject before the next guest instruction: the EVENTINJ word of APM vol. 2, 15.20. Reads as the
     /// normalised EXITINTINFO of the last exit. An event the processor would refuse is answered with RangeError or, in
-    /// a reply, stops the vCPU with an `Invalid` exit.
+    /// a reply, stops the vCPU with an `Invalid` exit. With a fault RFLAGS.RF is set, as RFLAGS on the handler's stack
+    /// have it (APM vol. 2, 3.1.6).
     Event = 25,
     /// 1 while the interrupt shadow of STI or MOV SS holds.
     InterruptShadow = 26,

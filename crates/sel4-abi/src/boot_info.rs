@@ -123,4 +123,6 @@ pub mod extra {
     pub const X86_FRAMEBUFFER: u64 = 4;
     /// TSC frequency: u32, MHz.
     pub const X86_TSC_FREQ: u64 = 5;
+    /// The kernel's command line, text without an end mark. Ours, behind seL4's numbers.
+    pub const COMMAND_LINE: u64 = 0x100;
 }

@@ -77,6 +77,16 @@ impl Error {
             _ => return None,
         })
     }
+    /// The error with this number, if there is one, as rust-sel4 names the function.
+    #[must_use]
+    pub const fn from_sys(number: u32) -> Option<Self> {
+        Self::from_label(number as Word)
+    }
+    /// Its number.
+    #[must_use]
+    pub const fn into_sys(self) -> u32 {
+        self as u32
+    }
 }
 
 /// Why a capability address names no slot; encoded from MR1 of an error reply and MR3 of a capability fault.

@@ -81,16 +81,6 @@ impl Event {
         self.0 & event::TYPE_MASK == event::TYPE_EXCEPTION
     }
 
-    /// Whether it is a fault: what it is raised by is carried out again (APM vol. 2, table 8-1).
-    #[must_use]
-    pub const fn is_fault(self) -> bool {
-        let other = matches!(
-            self.vector(),
-            vector::DB | vector::NMI | vector::BP | vector::OF | vector::DF | vector::MC
-        );
-        self.is_exception() && !other
-    }
-
     /// What to inject when this exception was raised while `first` was being delivered.
     #[must_use]
     pub const fn after(self, first: Option<Self>, codes: Codes) -> Merged {
@@ -185,14 +175,6 @@ mod tests {
             Event::exception(vector::UD, 6, Codes::Pushed).word(),
             0x8000_0306
         );
-    }
-
-    #[test]
-    fn faults_are_told_from_traps_and_aborts() {
-        for (vector, fault) in [(0, true), (1, false), (3, false), (8, false), (14, true)] {
-            assert_eq!(exception(vector).is_fault(), fault, "{vector}");
-        }
-        assert!(!Event::interrupt(14).is_fault() && !Event::nmi().is_fault());
     }
 
     #[test]

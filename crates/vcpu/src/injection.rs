@@ -60,6 +60,7 @@ mod tests {
         interrupt_shadow: false,
         event_in_delivery: false,
         single_step: false,
+        resume_flag: false,
     };
     const INTERRUPT: Pending = Pending {
         nmi: false,

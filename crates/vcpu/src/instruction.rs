@@ -1,7 +1,7 @@
 //! What becomes of the intercepted instructions that are not worth an exit class of their own.
 //!
 //! The guest is shown none of SVM, MONITOR, XSAVE, RDTSCP or INVPCID, so their instructions are undefined, as they are
-//! on a processor without them.
+//! on a processor without them. VMMCALL is a hypercall all the same: it is what guests of a hypervisor try.
 
 use words::svm::exit;
 
@@ -12,6 +12,8 @@ pub enum Answer {
     Undefined,
     /// #GP(0).
     GeneralProtection,
+    /// VMMCALL: a hypercall.
+    Hypercall,
     /// Nothing to do: go on after it.
     Skip,
     /// A debug trap: go on after it and raise #DB.
@@ -30,7 +32,6 @@ const NEWER: core::ops::RangeInclusive<u64> = 0xa0..=0xa4;
 pub fn answer(code: u32) -> Answer {
     match u64::from(code) {
         exit::VMRUN
-        | exit::VMMCALL
         | exit::VMLOAD
         | exit::VMSAVE
         | exit::STGI
@@ -49,6 +50,7 @@ pub fn answer(code: u32) -> Answer {
         exit::RDPMC => Answer::GeneralProtection,
         // The guest's memory is write-back and its caches are the host's: nothing to write back for it.
         exit::INVD | exit::WBINVD => Answer::Skip,
+        exit::VMMCALL => Answer::Hypercall,
         exit::ICEBP => Answer::DebugTrap,
         exit::IRET => Answer::InterruptReturn,
         exit::TASK_SWITCH => Answer::Stop("a task switch by hardware, which is not carried out"),
@@ -66,12 +68,17 @@ mod tests {
 
     #[test]
     fn instructions_of_hidden_features_are_undefined() {
-        for code in [0x73, 0x7a, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86] {
+        for code in [0x73, 0x7a, 0x80, 0x82, 0x83, 0x84, 0x85, 0x86] {
             assert_eq!(answer(code), Answer::Undefined, "{code:#x}");
         }
         for code in [0x87, 0x8a, 0x8b, 0x8c, 0x8d, 0x8e, 0xa0, 0xa2, 0xa4] {
             assert_eq!(answer(code), Answer::Undefined, "{code:#x}");
         }
+    }
+
+    #[test]
+    fn vmmcall_is_a_hypercall() {
+        assert_eq!(answer(0x81), Answer::Hypercall);
     }
 
     #[test]

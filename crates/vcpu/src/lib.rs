@@ -10,6 +10,7 @@ pub mod control;
 pub mod cpuid;
 pub mod debug;
 pub mod event;
+pub mod hypercall;
 pub mod injection;
 pub mod instruction;
 pub mod msr;

@@ -55,8 +55,6 @@ mod guest {
     guest_rt::entry!(main);
 
     fn main() {
-        let chosen = TESTS.iter().filter(|(name, _)| multiboot::has_word(name));
-        let all = chosen.clone().count() == 0;
         if multiboot::has_word("cr3-hole") {
             targets::cr3_in_a_hole();
         }
@@ -67,13 +65,11 @@ mod guest {
         let mut script = Script::new();
         let mut report = Report::new("killers");
         report.verbose = false;
-        for (name, test) in TESTS {
-            if all || multiboot::has_word(name) {
-                let before = (report.checks, report.wrong);
-                test(&mut script, &mut report);
-                let (checks, wrong) = (report.checks - before.0, report.wrong - before.1);
-                println!("killers: {name}: {checks} checks, {wrong} wrong");
-            }
+        for (name, test) in multiboot::named_or_all(TESTS) {
+            let before = (report.checks, report.wrong);
+            test(&mut script, &mut report);
+            let (checks, wrong) = (report.checks - before.0, report.wrong - before.1);
+            println!("killers: {name}: {checks} checks, {wrong} wrong");
         }
         report.finish();
     }

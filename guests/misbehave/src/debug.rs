@@ -5,9 +5,9 @@ use core::arch::{asm, global_asm};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use guest_rt::cpu;
-use guest_rt::trap::{BP, DB, Frame, catch, set_hook};
+use guest_rt::trap::{BP, DB, Frame, Trap, UD, catch, set_hook};
 
-use crate::report::{End, Hex, Report};
+use crate::report::{End, Hex, Report, Tcg};
 
 /// DR6: the single step.
 const SINGLE_STEP: u64 = 1 << 14;
@@ -54,14 +54,36 @@ stepped_intercepted:
 "#
 );
 
+// A fault whose handler goes on behind it, with the flags it found, at an instruction that a hypervisor executes.
+global_asm!(
+    r#"
+    .section .text.resumed, "ax"
+    .code64
+    .globl resumed_fault, resumed_first, resumed_second
+resumed_fault:
+    mov edx, 0x80
+    ud2
+resumed_first:
+    out dx, al
+resumed_second:
+    nop
+    ret
+"#
+);
+
 unsafe extern "C" {
     fn stepped_plain();
     fn stepped_intercepted();
+    fn resumed_fault();
+    fn resumed_first();
+    fn resumed_second();
 }
+
+/// RFLAGS.RF.
+const RESUME: u64 = 1 << 16;
 
 /// Notes the trap; an instruction breakpoint is stepped over by the resume flag (APM vol. 2, 13.1.4).
 fn on_debug(frame: &mut Frame) -> bool {
-    const RESUME: u64 = 1 << 16;
     if frame.vector() != DB {
         return false;
     }
@@ -121,6 +143,83 @@ pub fn breakpoint(report: &mut Report) {
     report.is("DR6 conditions at it", Hex(CONDITION.load(Relaxed)), Hex(1));
     cpu::set_dr7(0x400);
     set_hook(None);
+}
+
+/// RFLAGS.RF as the trap pushed it.
+fn pushed_flag(outcome: Result<(), Trap>) -> Hex {
+    Hex(outcome.map_or_else(|trap| trap.rflags & RESUME, |()| u64::MAX))
+}
+
+/// Goes on behind UD2 with the flags as they were pushed.
+fn on_undefined(frame: &mut Frame) -> bool {
+    if frame.vector() != UD {
+        return on_debug(frame);
+    }
+    frame.rip += 2;
+    true
+}
+
+/// RFLAGS.RF on the handler's stack: set for faults, whoever raises them, and clear for traps; it lasts one instruction
+/// (APM vol. 2, 3.1.6 and 13.1.3).
+pub fn resume_flag(report: &mut Report) {
+    let fault = |report: &mut Report, what, action: fn()| {
+        report.check(what, pushed_flag(catch(action)), Hex(RESUME), Tcg::Differs);
+    };
+    fault(report, "RF with #GP", || cpu::wrmsr(0x1234, 0));
+    fault(report, "RF with #PF", || {
+        // SAFETY: faults, because nothing is mapped so high.
+        unsafe { (0x7fff_ffff_f000 as *const u8).read_volatile() };
+    });
+    fault(report, "RF with #UD", || {
+        // SAFETY: faults.
+        unsafe { asm!("ud2", options(nostack)) }
+    });
+    let trap = catch(|| {
+        // SAFETY: ends the closure.
+        unsafe { asm!("int3", options(nostack)) }
+    });
+    report.is("RF with #BP", pushed_flag(trap), Hex(0));
+    set_hook(Some(on_undefined));
+    for (what, at, traps) in [
+        (
+            "traps where a fault goes on",
+            resumed_first as *const () as u64,
+            0,
+        ),
+        ("traps behind it", resumed_second as *const () as u64, 1),
+    ] {
+        cpu::set_dr0(at);
+        cpu::set_dr7(0x401); // breakpoint 0, local, on execution
+        // SAFETY: keeps to the calling convention; its fault is seen to by the hook.
+        let met = debug_traps(|| unsafe { resumed_fault() });
+        report.check(what, met, traps, Tcg::Differs);
+        cpu::set_dr7(0x400);
+    }
+    set_hook(None);
+    icebp(report);
+}
+
+/// INT1: a debug trap that no bit of DR6 stands for.
+fn icebp(report: &mut Report) {
+    if report.is_bare_tcg() {
+        report.say(format_args!("ICEBP: not tried, TCG does not know it"));
+        return;
+    }
+    let mut at = 0u64;
+    cpu::set_dr6(0xffff_0ff0);
+    let outcome = catch(|| {
+        // SAFETY: the trap ends the closure; `at` is written before it.
+        unsafe {
+            asm!("lea {0}, [rip + 2f]", "mov qword ptr [{1}], {0}", ".byte 0xf1", "2:", out(reg) _, in(reg) &raw mut at)
+        };
+    });
+    report.is("ICEBP", End::from(outcome), End::Fault(DB, 0));
+    report.is("DR6 conditions at it", Hex(cpu::dr6() & CONDITIONS), Hex(0));
+    report.is("RF with it", pushed_flag(outcome), Hex(0));
+    report.holds(
+        "its RIP is behind the instruction",
+        outcome.is_err_and(|trap| trap.rip == at),
+    );
 }
 
 fn int3(report: &mut Report) {

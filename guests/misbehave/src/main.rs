@@ -52,6 +52,7 @@ mod guest {
         ("linux-like-calibrate", time::calibrate),
         ("read-nowhere", memory::read_nowhere),
         ("real-mode", real::real_mode),
+        ("resume-flag", debug::resume_flag),
         ("spin", fatal::spin),
         ("string-io", ports::string_io),
         ("svm-insn", privileged::svm_instructions),
@@ -61,11 +62,7 @@ mod guest {
     guest_rt::entry!(main);
 
     fn main() {
-        let named = |word: &str| MODES.iter().find(|(name, _)| *name == word);
-        let Some((name, mode)) = multiboot::command_line()
-            .split_ascii_whitespace()
-            .find_map(named)
-        else {
+        let Some((name, mode)) = multiboot::named(MODES).next() else {
             println!("misbehave: the command line names none of these:");
             MODES.iter().for_each(|(name, _)| println!("  {name}"));
             exit::exit(exit::USAGE);

@@ -124,6 +124,7 @@ impl fmt::Display for End {
                 cr2: 0,
                 rip: 0,
                 rax: 0,
+                rflags: 0,
             }
             .fmt(f),
         }

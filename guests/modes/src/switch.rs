@@ -120,6 +120,87 @@ const LOW: u64 = 0x8000;
 // EBX is the mode, EDI what is seen, throughout. `modes_resume` is where the next trap leads, once.
 global_asm!(
     r#"
+    // What 32- and 64-bit code have in common. \p is the first letter of the registers' names, \bits their width.
+    .macro modes_see bits, p
+    mov \p\()si, [\p\()bx + 24]
+    inc dword ptr [\p\()si]
+    mov eax, dword ptr [\p\()si]
+    mov dword ptr [\p\()di], eax
+    cmp dword ptr [\p\()bx], 0
+    je 4f
+    mov \p\()si, [\p\()bx + 32]
+    mov dword ptr [modes_resume], offset modes_at_2_\bits
+    mov eax, dword ptr [\p\()si]
+modes_at_2_\bits:
+    call modes_note\bits
+    mov dword ptr [\p\()di + 4], eax
+    mov dword ptr [\p\()di + 12], 0
+    mov [\p\()di + 8], \p\()dx
+    mov \p\()si, [\p\()bx + 40]
+    mov dword ptr [modes_resume], offset modes_at_3_\bits
+    lock inc dword ptr [\p\()si]
+modes_at_3_\bits:
+    call modes_note\bits
+    mov dword ptr [\p\()di + 16], eax
+    mov dword ptr [\p\()di + 28], 0
+    mov [\p\()di + 24], \p\()dx
+4:  mov dword ptr [modes_resume], offset modes_at_5_\bits
+    ud2
+modes_at_5_\bits:
+    call modes_note\bits
+    mov dword ptr [\p\()di + 20], eax
+    mov \p\()ax, cr0
+    mov dword ptr [\p\()di + 32], eax
+    mov \p\()ax, cr4
+    mov dword ptr [\p\()di + 36], eax
+    mov ecx, 0xc0000080
+    rdmsr
+    mov dword ptr [\p\()di + 40], eax
+    mov dword ptr [\p\()di + 44], edx
+    .endm
+
+    // The way of a trap: noted, and on to where the next one leads.
+    .macro modes_traps bits, p, iret
+modes_note\bits:
+    mov eax, dword ptr [modes_trap]
+    mov \p\()dx, [modes_trap + 8]
+    mov dword ptr [modes_trap], {no_trap}
+    mov dword ptr [modes_resume], 0
+    ret
+modes_trap\bits:
+    pop \p\()ax
+    shl eax, 16
+    or eax, dword ptr [\p\()sp]
+    mov dword ptr [modes_trap], eax
+    mov \p\()ax, cr2
+    mov [modes_trap + 8], \p\()ax
+    add \p\()sp, \bits / 8
+    mov eax, dword ptr [modes_resume]
+    mov dword ptr [modes_resume], 0
+    test eax, eax
+    jz 2f
+    mov [\p\()sp], \p\()ax
+    \iret
+2:  mov al, {fatal}
+    out 0xf4, al
+    hlt
+    jmp 2b
+
+    .globl modes_stubs\bits
+    .set vector, 0
+    .balign 16
+modes_stubs\bits:
+    .rept 32
+    .balign 16
+    .if (vector != 8) && (vector != 10) && (vector != 11) && (vector != 12) && (vector != 13) && (vector != 14) && (vector != 17)
+    push 0
+    .endif
+    push vector
+    jmp modes_trap\bits
+    .set vector, vector + 1
+    .endr
+    .endm
+
     .section .text.modes, "ax"
     .code32
     .globl modes_run
@@ -201,82 +282,9 @@ modes_edit:
 2:  ret
 
 modes_look32:
-    mov esi, dword ptr [ebx + 24]
-    inc dword ptr [esi]
-    mov eax, dword ptr [esi]
-    mov dword ptr [edi], eax
-    cmp dword ptr [ebx], 0
-    je 4f
-    mov esi, dword ptr [ebx + 32]
-    mov dword ptr [modes_resume], offset modes_at_2_32
-    mov eax, dword ptr [esi]
-modes_at_2_32:
-    call modes_note32
-    mov dword ptr [edi + 4], eax
-    mov dword ptr [edi + 8], edx
-    mov dword ptr [edi + 12], 0
-    mov esi, dword ptr [ebx + 40]
-    mov dword ptr [modes_resume], offset modes_at_3_32
-    lock inc dword ptr [esi]
-modes_at_3_32:
-    call modes_note32
-    mov dword ptr [edi + 16], eax
-    mov dword ptr [edi + 24], edx
-    mov dword ptr [edi + 28], 0
-4:  mov dword ptr [modes_resume], offset modes_at_5_32
-    ud2
-modes_at_5_32:
-    call modes_note32
-    mov dword ptr [edi + 20], eax
-    mov eax, cr0
-    mov dword ptr [edi + 32], eax
-    mov eax, cr4
-    mov dword ptr [edi + 36], eax
-    mov ecx, 0xc0000080
-    rdmsr
-    mov dword ptr [edi + 40], eax
-    mov dword ptr [edi + 44], edx
+    modes_see 32, e
     ret
-modes_note32:
-    mov eax, dword ptr [modes_trap]
-    mov edx, dword ptr [modes_trap + 8]
-    mov dword ptr [modes_trap], {no_trap}
-    mov dword ptr [modes_resume], 0
-    ret
-
-modes_trap32:
-    pop eax
-    shl eax, 16
-    or eax, dword ptr [esp]
-    mov dword ptr [modes_trap], eax
-    mov eax, cr2
-    mov dword ptr [modes_trap + 8], eax
-    add esp, 4
-    mov eax, dword ptr [modes_resume]
-    mov dword ptr [modes_resume], 0
-    test eax, eax
-    jz modes_lost
-    mov dword ptr [esp], eax
-    iretd
-modes_lost:
-    mov al, {fatal}
-    out 0xf4, al
-    hlt
-    jmp modes_lost
-
-    .globl modes_stubs32
-    .set vector, 0
-    .balign 16
-modes_stubs32:
-    .rept 32
-    .balign 16
-    .if (vector != 8) && (vector != 10) && (vector != 11) && (vector != 12) && (vector != 13) && (vector != 14) && (vector != 17)
-    push 0
-    .endif
-    push vector
-    jmp modes_trap32
-    .set vector, vector + 1
-    .endr
+    modes_traps 32, e, iretd
 
 modes_to_long:
     push 0x08
@@ -286,79 +294,12 @@ modes_to_long:
 
     .code64
 modes_long:
-    mov rsi, qword ptr [rbx + 24]
-    inc dword ptr [rsi]
-    mov eax, dword ptr [rsi]
-    mov dword ptr [rdi], eax
-    mov rsi, qword ptr [rbx + 32]
-    mov dword ptr [modes_resume], offset modes_at_2_64
-    mov eax, dword ptr [rsi]
-modes_at_2_64:
-    call modes_note64
-    mov dword ptr [rdi + 4], eax
-    mov qword ptr [rdi + 8], rdx
-    mov rsi, qword ptr [rbx + 40]
-    mov dword ptr [modes_resume], offset modes_at_3_64
-    lock inc dword ptr [rsi]
-modes_at_3_64:
-    call modes_note64
-    mov dword ptr [rdi + 16], eax
-    mov qword ptr [rdi + 24], rdx
-    mov dword ptr [modes_resume], offset modes_at_5_64
-    ud2
-modes_at_5_64:
-    call modes_note64
-    mov dword ptr [rdi + 20], eax
-    mov rax, cr0
-    mov dword ptr [rdi + 32], eax
-    mov rax, cr4
-    mov dword ptr [rdi + 36], eax
-    mov ecx, 0xc0000080
-    rdmsr
-    mov dword ptr [rdi + 40], eax
-    mov dword ptr [rdi + 44], edx
+    modes_see 64, r
     push 0x18
     mov eax, offset modes_out
     push rax
     retfq
-modes_note64:
-    mov eax, dword ptr [modes_trap]
-    mov rdx, qword ptr [modes_trap + 8]
-    mov dword ptr [modes_trap], {no_trap}
-    mov dword ptr [modes_resume], 0
-    ret
-modes_trap64:
-    pop rax
-    shl eax, 16
-    or eax, dword ptr [rsp]
-    mov dword ptr [modes_trap], eax
-    mov rax, cr2
-    mov qword ptr [modes_trap + 8], rax
-    add rsp, 8
-    mov eax, dword ptr [modes_resume]
-    mov dword ptr [modes_resume], 0
-    test eax, eax
-    jz 2f
-    mov qword ptr [rsp], rax
-    iretq
-2:  mov al, {fatal}
-    out 0xf4, al
-    hlt
-    jmp 2b
-
-    .globl modes_stubs64
-    .set vector, 0
-    .balign 16
-modes_stubs64:
-    .rept 32
-    .balign 16
-    .if (vector != 8) && (vector != 10) && (vector != 11) && (vector != 12) && (vector != 13) && (vector != 14) && (vector != 17)
-    push 0
-    .endif
-    push vector
-    jmp modes_trap64
-    .set vector, vector + 1
-    .endr
+    modes_traps 64, r, iretq
 
     // CS has L set, and for want of D the code has 16 bits; then paging is asked for. EBX: interrupt table, CR3; results:
     // trap, CR0.

@@ -148,7 +148,10 @@ mod guest {
         format.expect(s, "the leaf after it", last, leaf_bits | touched, free);
         if upper.is_some() {
             let (level, bits) = upper_bits;
-            // Whether an upper entry is marked by an access that faults below it, the manual leaves open.
+            // An access that faults below an upper entry has used that entry, and may mark it: the manual asks for A when
+            // a table is accessed and does not say whether a fault takes that back (APM vol. 2, 5.4.2), QEMU's walker marks
+            // on its way down, and Umbra's engine marks nothing then, which its host tests insist on. An entry that is
+            // itself malformed or absent is not used, and never marked.
             let (sure, free) = match outcome {
                 Outcome::Done => (A, 0),
                 _ if format.seen(bits).leads_on(controls) => (0, A),

@@ -57,16 +57,13 @@ mod guest {
     guest_rt::entry!(main);
 
     fn main() {
-        let all = !TESTS.iter().any(|(name, _)| multiboot::has_word(name));
         let mut report = Report::new("platform");
         interrupts::init();
-        for (name, test) in TESTS {
-            if all || multiboot::has_word(name) {
-                let before = (report.checks, report.wrong);
-                test(&mut report);
-                let (checks, wrong) = (report.checks - before.0, report.wrong - before.1);
-                println!("platform: {name}: {checks} checks, {wrong} wrong");
-            }
+        for (name, test) in multiboot::named_or_all(TESTS) {
+            let before = (report.checks, report.wrong);
+            test(&mut report);
+            let (checks, wrong) = (report.checks - before.0, report.wrong - before.1);
+            println!("platform: {name}: {checks} checks, {wrong} wrong");
         }
         report.finish();
     }

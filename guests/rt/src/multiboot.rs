@@ -69,6 +69,21 @@ pub fn upper_memory() -> u64 {
     }
 }
 
+/// The entries of `table` whose names stand on the command line.
+pub fn named<T>(
+    table: &'static [(&'static str, T)],
+) -> impl Iterator<Item = &'static (&'static str, T)> {
+    table.iter().filter(|(name, _)| has_word(name))
+}
+
+/// Likewise; all if none does.
+pub fn named_or_all<T>(
+    table: &'static [(&'static str, T)],
+) -> impl Iterator<Item = &'static (&'static str, T)> {
+    let all = named(table).next().is_none();
+    table.iter().filter(move |(name, _)| all || has_word(name))
+}
+
 /// Whether `word` stands on the command line.
 pub fn has_word(word: &str) -> bool {
     command_line()

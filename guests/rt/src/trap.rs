@@ -77,6 +77,8 @@ pub struct Trap {
     pub rip: u64,
     /// RAX there, by which user code returns a value.
     pub rax: u64,
+    /// RFLAGS as the trap left them on the stack.
+    pub rflags: u64,
 }
 
 impl fmt::Display for Trap {
@@ -96,7 +98,7 @@ impl fmt::Display for Trap {
 pub type Hook = fn(&mut Frame) -> bool;
 
 static HOOK: AtomicUsize = AtomicUsize::new(0);
-static LAST: [AtomicU64; 5] = [const { AtomicU64::new(0) }; 5];
+static LAST: [AtomicU64; 6] = [const { AtomicU64::new(0) }; 6];
 
 // `guarded_call(f, argument)` notes the stack pointer in `trap_guard` (the previous one below it on the stack, so guards
 // nest) and calls; `trap_escape` unwinds to the innermost guard and makes that call return 1.
@@ -299,6 +301,7 @@ extern "C" fn trap_dispatch(frame: &mut Frame) {
         cr2: crate::cpu::cr2(),
         rip: frame.rip,
         rax: frame.rax,
+        rflags: frame.rflags,
     };
     // SAFETY: a word that only the assembly above writes, on this CPU.
     if unsafe { core::ptr::read_volatile(&raw const trap_guard) } == 0 {
@@ -316,6 +319,7 @@ extern "C" fn trap_dispatch(frame: &mut Frame) {
         trap.cr2,
         trap.rip,
         trap.rax,
+        trap.rflags,
     ];
     LAST.iter()
         .zip(words)
@@ -342,12 +346,13 @@ pub fn catch(mut action: impl FnMut()) -> Result<(), Trap> {
     if unsafe { guarded_call(function, (&raw mut action).cast()) } == 0 {
         return Ok(());
     }
-    let [vector, error, cr2, rip, rax] = [0, 1, 2, 3, 4].map(|i| LAST[i].load(Relaxed));
+    let [vector, error, cr2, rip, rax, rflags] = [0, 1, 2, 3, 4, 5].map(|i| LAST[i].load(Relaxed));
     Err(Trap {
         vector: vector as u8,
         error,
         cr2,
         rip,
         rax,
+        rflags,
     })
 }

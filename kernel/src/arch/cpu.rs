@@ -56,6 +56,14 @@ pub unsafe fn write_cr0(value: u64) {
     unsafe { asm!("mov cr0, {}", in(reg) value, options(nostack, preserves_flags)) };
 }
 
+/// Reads CR3.
+pub fn read_cr3() -> u64 {
+    let value;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr3", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
+}
+
 /// Reads CR2, the address of the last page fault.
 pub fn read_cr2() -> u64 {
     let value;

@@ -59,7 +59,8 @@ pub fn syscall_stub() -> u64 {
 
 // To user mode: rdi = context. RFLAGS that may come from others than the processor are masked here, so that no thread's
 // saved flags can hurt the kernel; those of a thread that goes back by SYSRET are the ones that SYSCALL saved. Returns
-// through umbra_syscall or umbra_interrupt_common, on the stack saved here, with rax = cause and rdx = error code.
+// through umbra_syscall or umbra_interrupt_common, on the stack saved here, with rax = cause and rdx = error code, or what
+// rdx was at SYSCALL.
 global_asm!(
     r#"
 umbra_enter_user:
@@ -239,8 +240,8 @@ umbra_interrupts:
 
 /// Why a thread came back.
 pub enum Return {
-    /// SYSCALL.
-    Syscall,
+    /// SYSCALL, with the number of the system call.
+    Syscall(i64),
     /// An exception, interrupt or INT n, with the error code (0 if there is none).
     Vector(u8, u64),
 }
@@ -262,7 +263,8 @@ pub fn enter_user(context: &UserContext) -> Return {
         );
     }
     if cause == BY_SYSCALL {
-        Return::Syscall
+        // The stub leaves rdx alone.
+        Return::Syscall(error as i64)
     } else {
         Return::Vector(cause as u8, error)
     }

@@ -9,7 +9,7 @@ use words::x86::{cr0, msr};
 
 use super::apic::{IoApics, LocalApic};
 use super::clock::Speeds;
-use super::{breakpoints, console, cpu, layout, paging};
+use super::{breakpoints, console, cpu, latency, layout};
 
 /// The one processor and its controllers.
 pub struct Hardware {
@@ -17,8 +17,6 @@ pub struct Hardware {
     ioapics: IoApics,
     speeds: Speeds,
     svm: SvmFeatures,
-    /// What CR3 holds.
-    root: Hpa,
     /// What GS.base was loaded with last.
     gs_base: u64,
     /// What CR0.TS is.
@@ -35,7 +33,6 @@ impl Hardware {
             ioapics,
             speeds,
             svm,
-            root: paging::kernel_pml4(),
             gs_base: 0,
             task_switched: false,
             breakpoints_armed: false,
@@ -66,11 +63,8 @@ impl Machine for Hardware {
 
     #[inline(always)]
     fn switch_vspace(&mut self, root: Hpa) {
-        if self.root != root {
-            self.root = root;
-            // SAFETY: the logic copies the upper half of `kernel_pml4` into every root it makes.
-            unsafe { cpu::write_cr3(root.bits()) };
-        }
+        // SAFETY: the logic copies the upper half of `kernel_pml4` into every root it makes.
+        unsafe { cpu::write_cr3(root.bits()) };
     }
 
     fn invalidate_page(&mut self, vaddr: u64) {
@@ -80,7 +74,7 @@ impl Machine for Hardware {
     fn flush_tlb(&mut self) {
         // Users' pages are never global and the kernel's never change, so this is everything that can be stale.
         // SAFETY: the root that is loaded.
-        unsafe { cpu::write_cr3(self.root.bits()) };
+        unsafe { cpu::write_cr3(cpu::read_cr3()) };
     }
 
     fn invlpga(&mut self, gva: u64, tag: u32) {
@@ -107,6 +101,7 @@ impl Machine for Hardware {
     }
 
     fn interrupt_pending(&self) -> bool {
+        latency::look();
         self.local.interrupt_pending()
     }
 

@@ -14,6 +14,7 @@ mod fault;
 mod features;
 mod guest;
 mod hardware;
+mod latency;
 mod layout;
 mod multiboot;
 mod paging;
@@ -164,6 +165,7 @@ fn boot_logic(found: &Found, mut hardware: Hardware) -> ! {
         kernel_pml4: paging::kernel_pml4(),
         rsdp: Some(found.acpi.rsdp()),
         memory_map: found.multiboot.memory_map(),
+        command_line: found.multiboot.command_line(),
     };
     match Kernel::boot(hardware, &params) {
         Ok(kernel) => run::run(kernel),

@@ -1,16 +1,17 @@
 //! The loop around the logic: ask what is next, run it, tell what happened.
 #![allow(unsafe_code)] // Turns the address of a context into a reference.
 
-use kernel::context::UserContext;
+use kernel::context::{GuestRegisters, UserContext};
 use kernel::machine::Next;
 use kernel::object::vcpu::After;
+use sel4_abi::syscall;
 use words::x86::vector;
 use words::{Gva, Hpa};
 
 use super::entry::{self, Return};
 use super::hardware::Hardware;
 use super::segments::{FIRST_UNKNOWN, LAST_UNKNOWN, SPURIOUS};
-use super::{cpu, guest, layout};
+use super::{cpu, guest, latency, layout};
 use kernel::kernel::Kernel;
 
 /// First vector of the I/O interrupts; below are the silenced 8259s', which may still send spurious ones.
@@ -24,9 +25,12 @@ pub fn run(mut kernel: Kernel<Hardware>) -> ! {
         while let Some(now) = next {
             next = match now {
                 Next::User { context } => run_user(&mut kernel, context),
-                Next::Guest { vmcb, registers } => run_guest(&mut kernel, vmcb, registers),
+                Next::Guest { vmcb } => run_guest(&mut kernel, vmcb),
                 Next::Idle => {
-                    interrupt(&mut kernel, entry::wait_for_interrupt());
+                    latency::end();
+                    let vector = entry::wait_for_interrupt();
+                    latency::begin();
+                    interrupt(&mut kernel, vector);
                     None
                 }
             }
@@ -49,9 +53,15 @@ fn run_user(kernel: &mut Kernel<Hardware>, context: Hpa) -> Option<Next> {
     loop {
         // Where the short ways lead, the instruction pointer is the processor's own, or was checked when it was written; no
         // user page is so high that what follows SYSCALL is not in the lower half.
-        let next = match entry::enter_user(registers) {
-            Return::Syscall => {
-                let number = registers.rdx.get() as i64;
+        latency::end();
+        let back = entry::enter_user(registers);
+        latency::begin();
+        let next = match back {
+            Return::Syscall(number) => {
+                if latency::MEASURES && number == syscall::DEBUG_SNAPSHOT {
+                    registers.rdi.set(latency::take());
+                    continue;
+                }
                 let next = kernel.fast_syscall(number);
                 if next.is_none() {
                     kernel.handle_syscall(number);
@@ -70,8 +80,11 @@ fn run_user(kernel: &mut Kernel<Hardware>, context: Hpa) -> Option<Next> {
 
 /// Runs a guest until its next exit.
 #[inline(always)]
-fn run_guest(kernel: &mut Kernel<Hardware>, vmcb: Hpa, registers: Hpa) -> Option<Next> {
+fn run_guest(kernel: &mut Kernel<Hardware>, vmcb: Hpa) -> Option<Next> {
+    latency::end();
+    let registers = Hpa::new(vmcb.bits() + GuestRegisters::BEHIND_VMCB);
     guest::enter_guest(vmcb, registers);
+    latency::begin();
     match kernel.handle_guest_exit() {
         After::Interrupt => {
             interrupt(kernel, entry::take_interrupt());

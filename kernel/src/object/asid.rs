@@ -115,20 +115,22 @@ impl<M: Machine> Kernel<M> {
         Ok(Done::Empty)
     }
 
-    /// The pool goes away, and with it the names of its spaces.
-    pub(crate) fn asid_pool_release(&mut self, pool: Ref<AsidPool>, base: u16) {
-        let number = usize::from(base >> 9);
-        if !self.asid_pools[number].is(pool) {
-            return;
+    /// The pool goes away, and with it the names of its spaces, one by one: here that of space `n`, with 0 the pool itself.
+    pub(crate) fn asid_release_entry(&mut self, number: u8, pool: Ref<AsidPool>, n: u64) {
+        let entry = pool.0[n as usize].replace(0);
+        if entry & 1 != 0 {
+            // Without a number nothing can be unmapped from the space any more: no pool may fill from it.
+            self.guest_space_finalise(Ref::at(entry & !1));
         }
-        self.asid_pools[number].set(None);
-        for entry in &pool.0 {
-            if entry.get() & 1 != 0 {
-                // Without a number nothing can be unmapped from the space any more: no pool may fill from it.
-                self.guest_space_finalise(Ref::at(entry.get() & !1));
+        if n == 0 {
+            let pools = &self.asid_pools[usize::from(number)];
+            if pools.is(pool) {
+                pools.set(None);
             }
         }
-        self.reload_space();
+        if n == 0 || entry == self.loaded_space {
+            self.reload_space();
+        }
     }
 
     /// The space's own table goes away.

@@ -5,7 +5,9 @@ use crate::cspace::slot_at;
 use crate::kernel::{Done, Fail, Kernel, Message, Outcome};
 use crate::machine::Machine;
 use crate::mem::Ref;
+use crate::object::endpoint::Waiting;
 use crate::object::tcb::slots;
+use crate::object::{Endpoint, Notification};
 use crate::slot::{self, Slot};
 use sel4_abi::{Error, LookupFailure, Rights, label};
 
@@ -56,7 +58,7 @@ impl<M: Machine> Kernel<M> {
                     rights,
                 } if rights == Rights::ALL => {
                     if badge != 0 {
-                        self.cancel_badged_sends(object, badge);
+                        self.cancel_badged_sends(object, badge)?;
                     }
                     Ok(Done::Empty)
                 }
@@ -194,7 +196,7 @@ impl<M: Machine> Kernel<M> {
         while !slot.is_empty() {
             let cap = slot.cap();
             let last = slot::is_final(slot);
-            let done = self.finalise(cap, last);
+            let done = self.finalise(cap, last)?;
             if Self::is_removable(done.remainder, slot) {
                 return Ok((true, done.cleanup));
             }
@@ -213,6 +215,16 @@ impl<M: Machine> Kernel<M> {
     fn is_removable(cap: Cap, slot: Ref<Slot>) -> bool {
         match cap {
             Cap::Null => true,
+            Cap::Zombie {
+                object,
+                kind: ZombieKind::Endpoint,
+                ..
+            } => Ref::<Endpoint>::at(object).waiting() == Waiting::None,
+            Cap::Zombie {
+                object,
+                kind: ZombieKind::Notification,
+                ..
+            } => !Ref::<Notification>::at(object).has_waiters(),
             Cap::Zombie { object, count, .. } => {
                 count == 0 || (count == 1 && object == slot.bits())
             }
@@ -220,8 +232,9 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// One step of emptying a destroyed container: its last slot is emptied, or (inside another deletion) its first is
-    /// exchanged with the zombie, so that nested containers never nest the kernel's stack.
+    /// One step of emptying a destroyed container: one thread leaves the queue, one space loses its name, or the last slot is
+    /// emptied. Inside another deletion the first slot is exchanged with the zombie instead, so that nested containers never
+    /// nest the kernel's stack.
     fn reduce_zombie(&mut self, slot: Ref<Slot>, immediate: bool) -> Result<(), Fail> {
         let Cap::Zombie {
             object,
@@ -231,6 +244,27 @@ impl<M: Machine> Kernel<M> {
         else {
             return Ok(());
         };
+        match kind {
+            ZombieKind::Endpoint => {
+                self.cancel_first_ipc(Ref::at(object));
+                return Ok(());
+            }
+            ZombieKind::Notification => {
+                self.cancel_first_wait(Ref::at(object));
+                return Ok(());
+            }
+            ZombieKind::AsidPool { number } => {
+                let count = count - 1;
+                self.asid_release_entry(number, Ref::at(object), count);
+                slot.set_cap(Cap::Zombie {
+                    object,
+                    kind,
+                    count,
+                });
+                return Ok(());
+            }
+            ZombieKind::Tcb | ZombieKind::CNode { .. } => {}
+        }
         if immediate {
             self.delete(slot_at(object, count - 1), false)?;
             if let Cap::Zombie {
@@ -257,8 +291,16 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// What a capability's removal does to its object; `last`: nobody else names it.
-    fn finalise(&mut self, cap: Cap, last: bool) -> Final {
-        match cap {
+    fn finalise(&mut self, cap: Cap, last: bool) -> Result<Final, Fail> {
+        let zombie = |object, kind, count| Final {
+            remainder: Cap::Zombie {
+                object,
+                kind,
+                count,
+            },
+            cleanup: Cleanup::None,
+        };
+        let done = match cap {
             Cap::Frame {
                 base,
                 size,
@@ -273,13 +315,10 @@ impl<M: Machine> Kernel<M> {
                 cleanup: Cleanup::None,
             },
             _ if !last => Final::GONE,
-            Cap::Endpoint { object, .. } => {
-                self.cancel_all_ipc(object);
-                Final::GONE
-            }
+            Cap::Endpoint { object, .. } => zombie(object.bits(), ZombieKind::Endpoint, 1),
             Cap::Notification { object, .. } => {
                 self.finalise_notification(object);
-                Final::GONE
+                zombie(object.bits(), ZombieKind::Notification, 1)
             }
             Cap::Reply { object, .. } => {
                 self.finalise_reply(object);
@@ -289,14 +328,9 @@ impl<M: Machine> Kernel<M> {
                 self.sc_finalise(object);
                 Final::GONE
             }
-            Cap::CNode { object, radix, .. } => Final {
-                remainder: Cap::Zombie {
-                    object,
-                    kind: ZombieKind::CNode { radix },
-                    count: 1 << radix,
-                },
-                cleanup: Cleanup::None,
-            },
+            Cap::CNode { object, radix, .. } => {
+                zombie(object, ZombieKind::CNode { radix }, 1 << radix)
+            }
             Cap::Tcb { object: tcb } => {
                 if let Some(vcpu) = tcb.vcpu.get() {
                     self.vcpu_unbind(vcpu);
@@ -309,18 +343,11 @@ impl<M: Machine> Kernel<M> {
                     self.complete_yield(sc);
                     self.sc_unbind_tcb(sc);
                 }
-                self.fpu_forget(crate::kernel::FpuOwner::Thread(tcb));
-                Final {
-                    remainder: Cap::Zombie {
-                        object: tcb.bits(),
-                        kind: ZombieKind::Tcb,
-                        count: slots::COUNT as u64,
-                    },
-                    cleanup: Cleanup::None,
-                }
+                self.fpu_forget(crate::kernel::FpuOwner::thread(tcb));
+                zombie(tcb.bits(), ZombieKind::Tcb, slots::COUNT as u64)
             }
             Cap::IrqHandler { irq } => {
-                self.irq_unbind(irq);
+                self.irq_unbind(irq)?;
                 Final {
                     remainder: Cap::Null,
                     cleanup: Cleanup::Irq(irq),
@@ -331,8 +358,8 @@ impl<M: Machine> Kernel<M> {
                 cleanup: Cleanup::Ports(first, last),
             },
             Cap::AsidPool { object, base } => {
-                self.asid_pool_release(object, base);
-                Final::GONE
+                let number = (base >> 9) as u8;
+                zombie(object.bits(), ZombieKind::AsidPool { number }, 512)
             }
             Cap::Table {
                 object,
@@ -352,6 +379,7 @@ impl<M: Machine> Kernel<M> {
                 Final::GONE
             }
             _ => Final::GONE,
-        }
+        };
+        Ok(done)
     }
 }

@@ -1,6 +1,6 @@
 //! Endpoint: synchronous messages. A queue of senders or of receivers, highest priority first, FIFO among equals.
 
-use crate::kernel::Kernel;
+use crate::kernel::{Fail, Kernel};
 use crate::machine::Machine;
 use crate::mem::{Link, Ref};
 use crate::object::tcb::State;
@@ -76,6 +76,22 @@ pub(crate) fn queue_remove(head: &Link<Tcb>, tail: &Link<Tcb>, tcb: Ref<Tcb>) {
     }
     tcb.queue_prev.set(None);
     tcb.queue_next.set(None);
+}
+
+/// Where a cancellation of badged sends was interrupted. Always: `next` waits in the endpoint's queue.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cancelling {
+    by: Ref<Tcb>,
+    endpoint: Ref<Endpoint>,
+    badge: u64,
+    next: Ref<Tcb>,
+}
+
+#[cfg(test)]
+impl Cancelling {
+    pub(crate) fn next(self) -> Ref<Tcb> {
+        self.next
+    }
 }
 
 /// How a message is sent.
@@ -183,6 +199,7 @@ impl<M: Machine> Kernel<M> {
         reply: Option<Ref<Reply>>,
     ) {
         let sender = endpoint.head.get().expect("senders wait");
+        self.sender_leaves(sender);
         queue_remove(&endpoint.head, &endpoint.tail, sender);
         let grant = sender.sender_can_grant.get();
         self.transfer(
@@ -219,6 +236,8 @@ impl<M: Machine> Kernel<M> {
             }
             _ => {
                 let endpoint = Ref::<Endpoint>::at(tcb.blocked_on.get());
+                // It may come to stand before those that were looked at already: the search begins again.
+                self.cancelling = self.cancelling.filter(|left| left.endpoint != endpoint);
                 (endpoint, endpoint)
             }
         };
@@ -231,6 +250,7 @@ impl<M: Machine> Kernel<M> {
         match tcb.state.get() {
             State::BlockedOnSend | State::BlockedOnReceive => {
                 let endpoint = Ref::<Endpoint>::at(tcb.blocked_on.get());
+                self.sender_leaves(tcb);
                 queue_remove(&endpoint.head, &endpoint.tail, tcb);
                 if let Some(reply) = tcb.reply.get() {
                     self.reply_unlink(reply, tcb);
@@ -247,40 +267,73 @@ impl<M: Machine> Kernel<M> {
         self.set_state(tcb, State::Inactive);
     }
 
-    /// The endpoint goes away: everybody in its queue does its call again; a faulted thread stays stopped.
-    pub(crate) fn cancel_all_ipc(&mut self, endpoint: Ref<Endpoint>) {
-        self.cancel_queued(endpoint, None);
-    }
-
-    /// Restarts the senders queued with `badge`.
-    pub(crate) fn cancel_badged_sends(&mut self, endpoint: Ref<Endpoint>, badge: u64) {
-        if endpoint.waiting() == Waiting::Senders {
-            self.cancel_queued(endpoint, Some(badge));
+    /// The endpoint goes away: the first in its queue does its call again; a faulted thread stays stopped.
+    pub(crate) fn cancel_first_ipc(&mut self, endpoint: Ref<Endpoint>) {
+        if let Some(tcb) = endpoint.head.get() {
+            self.cancel_queued(endpoint, tcb);
+            self.reschedule_required();
         }
     }
 
-    fn cancel_queued(&mut self, endpoint: Ref<Endpoint>, badge: Option<u64>) {
-        let mut next = endpoint.head.get();
-        if next.is_none() {
-            return;
+    /// Restarts the senders queued with `badge`; preemptible after each.
+    pub(crate) fn cancel_badged_sends(
+        &mut self,
+        endpoint: Ref<Endpoint>,
+        badge: u64,
+    ) -> Result<(), Fail> {
+        let mut next = match self.cancelling.take() {
+            Some(left)
+                if (left.by, left.endpoint, left.badge) == (self.current, endpoint, badge) =>
+            {
+                Some(left.next)
+            }
+            _ if endpoint.waiting() == Waiting::Senders => endpoint.head.get(),
+            _ => None,
+        };
+        if next.is_some() {
+            self.reschedule_required();
         }
         while let Some(tcb) = next {
             next = tcb.queue_next.get();
-            if badge.is_some_and(|badge| badge != tcb.sender_badge.get()) {
-                continue;
+            if tcb.sender_badge.get() == badge {
+                self.cancel_queued(endpoint, tcb);
             }
-            queue_remove(&endpoint.head, &endpoint.tail, tcb);
-            if let Some(reply) = tcb.reply.get() {
-                self.reply_unlink(reply, tcb);
-            }
-            if tcb.fault.get().label == 0 {
-                self.set_state(tcb, State::Restart);
-                self.wake_sporadic(tcb);
-                self.possible_switch(tcb);
-            } else {
-                self.set_state(tcb, State::Inactive);
+            if let Some(next) = next
+                && let Err(preempted) = self.preemption_point()
+            {
+                self.cancelling = Some(Cancelling {
+                    by: self.current,
+                    endpoint,
+                    badge,
+                    next,
+                });
+                return Err(preempted);
             }
         }
-        self.reschedule_required();
+        Ok(())
+    }
+
+    /// A sender leaves its queue: an interrupted cancellation goes on with the one after it.
+    fn sender_leaves(&mut self, tcb: Ref<Tcb>) {
+        if let Some(left) = self.cancelling
+            && left.next == tcb
+        {
+            self.cancelling = tcb.queue_next.get().map(|next| Cancelling { next, ..left });
+        }
+    }
+
+    fn cancel_queued(&mut self, endpoint: Ref<Endpoint>, tcb: Ref<Tcb>) {
+        self.sender_leaves(tcb);
+        queue_remove(&endpoint.head, &endpoint.tail, tcb);
+        if let Some(reply) = tcb.reply.get() {
+            self.reply_unlink(reply, tcb);
+        }
+        if tcb.fault.get().label == 0 {
+            self.set_state(tcb, State::Restart);
+            self.wake_sporadic(tcb);
+            self.possible_switch(tcb);
+        } else {
+            self.set_state(tcb, State::Inactive);
+        }
     }
 }

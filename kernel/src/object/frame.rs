@@ -1,6 +1,6 @@
 //! Frames: memory that can be mapped, in a user address space or in a guest-physical space, once per capability.
 
-use crate::cap::{Cap, Frame, Mapping, SpaceKind, frame_bits, frame_rights};
+use crate::cap::{Frame, Mapping, SpaceKind, Words, frame_bits, frame_rights};
 use crate::kernel::{Done, Fail, Kernel, Message, Outcome};
 use crate::machine::Machine;
 use crate::mem::Ref;
@@ -14,7 +14,8 @@ use words::x86::pte;
 struct Map {
     entry: Ref<Cell<u64>>,
     value: u64,
-    cap: Cap,
+    /// The frame's capability, mapped so.
+    cap: Words,
     root: Ref<crate::mem::Page>,
 }
 
@@ -23,6 +24,9 @@ fn attributes(word: u64, size: u8) -> u64 {
     let pat = if size == 0 { pte::PAT } else { pte::PAT_LARGE };
     ((word & 1) * pte::PWT) | ((word >> 1 & 1) * pte::PCD) | ((word >> 2 & 1) * pat)
 }
+
+/// Bits of a leaf by the frame's rights: those to read and to write.
+const ACCESS: [u64; 4] = [0, 0, pte::US, pte::US | pte::RW];
 
 impl<M: Machine> Kernel<M> {
     pub(crate) fn invoke_frame(&mut self, slot: Ref<Slot>, msg: &Message) -> Outcome {
@@ -40,19 +44,25 @@ impl<M: Machine> Kernel<M> {
     ) -> Outcome {
         match msg.label {
             label::X86_PAGE_MAP => self.map_frame(frame, slot, msg, SpaceKind::Host),
-            label::PAGE_MAP_GUEST => self.map_frame(frame, slot, msg, SpaceKind::Guest),
+            label::PAGE_MAP_GUEST => self.map_guest_frame(frame, slot, msg),
             label::X86_PAGE_UNMAP => {
-                if let Some(mapping) = frame.mapping {
-                    self.unmap_frame(frame.base, frame.size, mapping);
-                    slot.set_cap(frame.with_mapping(None));
+                if let Some(mapping) = frame.mapping() {
+                    self.unmap_frame(frame.base(), frame.size(), mapping);
+                    slot.set_words(frame.with_mapping(None));
                 }
                 Ok(Done::Empty)
             }
-            label::X86_PAGE_GET_ADDRESS => Ok(Done::words(&[frame.base])),
+            label::X86_PAGE_GET_ADDRESS => Ok(Done::words(&[frame.base()])),
             _ => Err(Fail::error(Error::IllegalOperation)),
         }
     }
 
+    #[inline(never)]
+    fn map_guest_frame(&mut self, frame: Frame, slot: Ref<Slot>, msg: &Message) -> Outcome {
+        self.map_frame(frame, slot, msg, SpaceKind::Guest)
+    }
+
+    #[inline(always)]
     fn map_frame(
         &mut self,
         frame: Frame,
@@ -62,7 +72,7 @@ impl<M: Machine> Kernel<M> {
     ) -> Outcome {
         let map = self.decode_map(frame, msg, kind)?;
         let before = map.entry.replace(map.value);
-        slot.set_cap(map.cap);
+        slot.set_words(map.cap);
         if before & pte::P != 0 {
             match kind {
                 SpaceKind::Host if self.loaded_space == map.root.bits() => {
@@ -75,21 +85,16 @@ impl<M: Machine> Kernel<M> {
         Ok(Done::Empty)
     }
 
+    #[inline(always)]
     fn decode_map(&self, frame: Frame, msg: &Message, kind: SpaceKind) -> Result<Map, Fail> {
         msg.need(3, 1)?;
-        let Frame {
-            base,
-            size,
-            device,
-            rights,
-            mapping,
-        } = frame;
+        let size = frame.size();
         let (root, asid) = match self.live_space(&msg.extra(0)) {
             Some(found) if kind == SpaceKind::Host => found,
             _ => self.space_named(msg.extra(0).cap(), kind)?,
         };
         let address = msg.word(0);
-        if let Some(mapping) = mapping {
+        if let Some(mapping) = frame.mapping() {
             if mapping.asid != asid {
                 return Err(Fail::capability(1));
             }
@@ -114,7 +119,7 @@ impl<M: Machine> Kernel<M> {
             return Err(Fail::error(Error::AlignmentError));
         }
         // A guest's memory is plain memory: a device frame would reach the machine's registers.
-        if kind == SpaceKind::Guest && device {
+        if kind == SpaceKind::Guest && frame.is_device() {
             return Err(Fail::error(Error::IllegalOperation));
         }
         let level = u32::from(size) + 1;
@@ -130,16 +135,13 @@ impl<M: Machine> Kernel<M> {
         if level > 1 && entry.get() & pte::P != 0 && entry.get() & pte::PS == 0 {
             return Err(Fail::error(Error::DeleteFirst));
         }
-        let allowed = frame_rights(rights & (msg.word(1) & 3) as u8);
-        let mut value = base | pte::P | attributes(msg.word(2), size);
+        let allowed = frame_rights(frame.rights() & msg.word(1) as u8);
+        let mut value = frame.base()
+            | pte::P
+            | attributes(msg.word(2), size)
+            | ACCESS[usize::from(allowed & 3)];
         if level > 1 {
             value |= pte::PS;
-        }
-        if allowed >= 2 {
-            value |= pte::US;
-        }
-        if allowed == 3 {
-            value |= pte::RW;
         }
         let cap = frame.with_mapping(Some(Mapping {
             asid,

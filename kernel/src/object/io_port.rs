@@ -7,6 +7,23 @@ use crate::mem::Ref;
 use crate::slot::{self, Slot};
 use sel4_abi::{Error, label};
 
+/// Looks at the words of the bitmap of ports that a range touches, each with the range's bits in it.
+#[inline(always)]
+fn each_word(ports: &mut [u64], first: u16, last: u16, mut look: impl FnMut(&mut u64, u64)) {
+    let (first, last) = (usize::from(first), usize::from(last));
+    let words = &mut ports[first / 64..=last / 64];
+    let (low, high) = (u64::MAX << (first % 64), u64::MAX >> (63 - last % 64));
+    match words {
+        [] => {}
+        [only] => look(only, low & high),
+        [begin, middle @ .., end] => {
+            look(begin, low);
+            middle.iter_mut().for_each(|word| look(word, u64::MAX));
+            look(end, high);
+        }
+    }
+}
+
 impl<M: Machine> Kernel<M> {
     pub(crate) fn invoke_io_port_control(&mut self, control: Ref<Slot>, msg: &Message) -> Outcome {
         if msg.label != label::X86_IO_PORT_CONTROL_ISSUE {
@@ -17,11 +34,15 @@ impl<M: Machine> Kernel<M> {
         if last < first {
             return Err(Fail::argument(1));
         }
-        if (first..=last).any(|port| self.ports[usize::from(port) / 64] & (1 << (port % 64)) != 0) {
+        let mut taken = 0;
+        each_word(&mut self.ports, first, last, |word, mask| {
+            taken |= *word & mask
+        });
+        if taken != 0 {
             return Err(Fail::error(Error::RevokeFirst));
         }
         let dest = self.lookup_empty(msg.extra(0).cap(), msg.word(2), msg.word(3))?;
-        (first..=last).for_each(|port| self.ports[usize::from(port) / 64] |= 1 << (port % 64));
+        each_word(&mut self.ports, first, last, |word, mask| *word |= mask);
         slot::insert(Cap::IoPort { first, last }, control, dest);
         Ok(Done::Empty)
     }
@@ -53,6 +74,6 @@ impl<M: Machine> Kernel<M> {
 
     /// The range's last capability is gone.
     pub(crate) fn ports_release(&mut self, first: u16, last: u16) {
-        (first..=last).for_each(|port| self.ports[usize::from(port) / 64] &= !(1 << (port % 64)));
+        each_word(&mut self.ports, first, last, |word, mask| *word &= !mask);
     }
 }

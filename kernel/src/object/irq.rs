@@ -99,7 +99,7 @@ impl<M: Machine> Kernel<M> {
                 let source = msg.extra(0);
                 match source.cap() {
                     Cap::Notification { rights, .. } if rights.has(Rights::WRITE) => {
-                        self.irq_unbind(irq);
+                        self.irq_unbind(irq)?;
                         slot::insert(source.cap(), source, self.irq_slot(irq));
                         Ok(Done::Empty)
                     }
@@ -107,17 +107,16 @@ impl<M: Machine> Kernel<M> {
                 }
             }
             label::IRQ_CLEAR_HANDLER => {
-                self.irq_unbind(irq);
+                self.irq_unbind(irq)?;
                 Ok(Done::Empty)
             }
             _ => Err(Fail::error(Error::IllegalOperation)),
         }
     }
 
-    /// Forgets the interrupt's notification.
-    pub(crate) fn irq_unbind(&mut self, irq: u8) {
-        // A notification's removal is one step: nothing to preempt.
-        let _ = self.delete_slot(self.irq_slot(irq));
+    /// Forgets the interrupt's notification; preemptible, for the capability may be its last, and many may wait.
+    pub(crate) fn irq_unbind(&mut self, irq: u8) -> Result<(), Fail> {
+        self.delete_slot(self.irq_slot(irq))
     }
 
     /// The last handler is gone: the vector is free.

@@ -6,6 +6,7 @@
 use crate::kernel::{Done, Fail, Kernel, Message, Outcome};
 use crate::machine::Machine;
 use crate::mem::{Page, Ref};
+use crate::object::shadow_pool::MAX_VCPUS;
 use crate::object::{Vcpu, guest_space};
 use sel4_abi::Error;
 use words::x86::{cr0, cr4, pte};
@@ -21,6 +22,11 @@ impl<M: Machine> Kernel<M> {
         let bound = vcpu.pool.get().is_some() || vcpu.nested.get();
         if bound || !self.machine.svm().nested {
             return Err(Fail::error(Error::IllegalOperation));
+        }
+        let vcpus =
+            core::iter::successors(guest_space::first_vcpu(root), |vcpu| vcpu.space_next.get());
+        if vcpus.count() >= MAX_VCPUS {
+            return Err(Fail::error(Error::DeleteFirst));
         }
         vcpu.nested.set(true);
         vcpu.space.set(Some(root));

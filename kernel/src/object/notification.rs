@@ -99,13 +99,18 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// The notification goes away: waiters do their call again.
+    /// The notification goes away: nothing is bound to it any more. [`cancel_first_wait`](Self::cancel_first_wait) sees to those
+    /// that wait.
     pub(crate) fn finalise_notification(&mut self, notification: Ref<Notification>) {
         if let Some(sc) = notification.sc.get() {
             self.sc_unbind_notification(sc);
         }
         self.unbind_notification(notification);
-        while let Some(tcb) = notification.head.get() {
+    }
+
+    /// The first that waits does its call again.
+    pub(crate) fn cancel_first_wait(&mut self, notification: Ref<Notification>) {
+        if let Some(tcb) = notification.head.get() {
             queue_remove(&notification.head, &notification.tail, tcb);
             self.set_state(tcb, State::Restart);
             self.wake_sporadic(tcb);

@@ -181,11 +181,9 @@ impl<M: Machine> Kernel<M> {
         {
             if self.sc_ready(sc) && self.sc_sufficient(sc, 0) {
                 self.possible_switch(caller);
-            } else if !caller.slots[crate::object::tcb::slots::TIMEOUT].is_empty()
-                && fault.label != sel4_abi::fault::TIMEOUT
-            {
-                // Its call is done: it must not be done again when the handler answers.
-                caller.context.entered_by.set(crate::context::entry::FULL);
+            } else if caller.has_timeout_handler() && fault.label != sel4_abi::fault::TIMEOUT {
+                // As in seL4 the handler's empty answer has the call done again, with the registers that its answer left; a
+                // handler that answers with registers decides otherwise.
                 self.timeout_fault(caller);
             } else {
                 self.release_push(caller);

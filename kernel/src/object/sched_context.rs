@@ -51,6 +51,11 @@ impl SchedContext {
     pub fn is_active(&self) -> bool {
         self.max.get() > 0
     }
+    /// A message is moved by a thread that runs on it.
+    #[inline(always)]
+    pub(crate) fn count_message(&self) {
+        self.ipcs.set(self.ipcs.get() + 1);
+    }
     /// Budget equals period: the budget comes back at once.
     #[must_use]
     pub fn is_round_robin(&self) -> bool {
@@ -60,11 +65,20 @@ impl SchedContext {
 
 impl Ref<SchedContext> {
     pub(crate) fn refill(self, n: u32) -> Ref<Refill> {
-        let index = (self.head.get() + n) % self.max.get();
-        Ref::at(self.bits() + HEADER + 16 * u64::from(index))
+        self.refill_at(self.around(n))
     }
+    #[inline(always)]
     pub(crate) fn head_refill(self) -> Ref<Refill> {
-        self.refill(0)
+        self.refill_at(self.head.get())
+    }
+    /// The place `n` behind the head in the ring: the head is inside it, and `n` is at most its size.
+    fn around(self, n: u32) -> u32 {
+        let (index, max) = (self.head.get() + n, self.max.get());
+        if index < max { index } else { index - max }
+    }
+    #[inline(always)]
+    fn refill_at(self, index: u32) -> Ref<Refill> {
+        Ref::at(self.bits() + HEADER + 16 * u64::from(index))
     }
     fn tail_refill(self) -> Ref<Refill> {
         self.refill(self.count.get() - 1)
@@ -72,7 +86,7 @@ impl Ref<SchedContext> {
     fn pop(self) -> (u64, u64) {
         let head = self.head_refill();
         let value = (head.time.get(), head.amount.get());
-        self.head.set((self.head.get() + 1) % self.max.get());
+        self.head.set(self.around(1));
         self.count.set(self.count.get() - 1);
         value
     }

@@ -19,6 +19,10 @@ use words::{Gfn, PageSize};
 
 /// Entries of one table, and most entries one call touches.
 pub const MAX_ENTRIES: u64 = 512;
+/// Most vCPUs of one pool: as many are looked at when one thing leaves the guest's memory, and no interrupt is taken meanwhile.
+pub const MAX_VCPUS: usize = 64;
+/// Most pools of one guest-physical space, for the same reason.
+pub const MAX_POOLS: usize = 8;
 /// Most groups of one batched call: what 120 message words hold.
 const FILL_GROUP: usize = 3;
 const LINK_GROUP: usize = 2;
@@ -161,6 +165,10 @@ impl<M: Machine> Kernel<M> {
         if pool.space.get().is_some() {
             return Err(Fail::error(Error::IllegalOperation));
         }
+        let pools = core::iter::successors(guest_space::first_pool(root), |pool| pool.next.get());
+        if pools.count() >= MAX_POOLS {
+            return Err(Fail::error(Error::DeleteFirst));
+        }
         pool.space.set(Some(root));
         pool.next.set(guest_space::first_pool(root));
         guest_space::set_first_pool(root, Some(pool));
@@ -172,6 +180,10 @@ impl<M: Machine> Kernel<M> {
         let vcpu = Self::paging_vcpu(msg)?;
         if vcpu.pool.get().is_some() || vcpu.nested.get() {
             return Err(Fail::error(Error::IllegalOperation));
+        }
+        let vcpus = core::iter::successors(pool.vcpus.get(), |vcpu| vcpu.pool_next.get());
+        if vcpus.count() >= MAX_VCPUS {
+            return Err(Fail::error(Error::DeleteFirst));
         }
         vcpu.pool.set(Some(pool));
         vcpu.pool_next.set(pool.vcpus.get());

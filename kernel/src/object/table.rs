@@ -31,10 +31,14 @@ const DIRECTORY: u64 = pte::P | pte::RW | pte::US;
 
 impl<M: Machine> Kernel<M> {
     /// The entry of `level` (1..=3) that translates `address`.
+    #[inline(always)]
     pub(crate) fn table_entry(root: Ref<Page>, address: u64, level: u32) -> Entry {
         let gva = Gva::new(address);
         let mut table = root;
-        for above in (level + 1..=4).rev() {
+        for above in [4, 3, 2] {
+            if above <= level {
+                break;
+            }
             let entry = table.0[gva.index(above)].get();
             if entry & pte::P == 0 || entry & pte::PS != 0 {
                 return Entry::Missing(12 + 9 * u64::from(above - 1));

@@ -101,6 +101,11 @@ pub struct Tcb {
 const _: () = assert!(size_of::<Tcb>() <= 1 << sel4_abi::object::TCB_BITS);
 
 impl Tcb {
+    /// Somebody is told when its budget ends.
+    pub(crate) fn has_timeout_handler(&self) -> bool {
+        let cap = self.slots[slots::TIMEOUT].cap();
+        !cap.is_null() && valid_fault_handler(cap)
+    }
     /// Ready, as far as its state goes.
     #[must_use]
     pub fn is_runnable(&self) -> bool {
@@ -250,6 +255,10 @@ impl<M: Machine> Kernel<M> {
             label::TCB_SET_TLS_BASE => {
                 msg.need(1, 0)?;
                 tcb.write_register(FIRST_BASE, msg.word(0));
+                if tcb == self.current {
+                    // It has the old one loaded, and may not simply go on with it.
+                    self.loaded_thread = 0;
+                }
                 Ok(Done::Empty)
             }
             label::TCB_SET_FLAGS => {

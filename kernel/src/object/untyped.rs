@@ -322,7 +322,7 @@ impl<M: Machine> Kernel<M> {
             object::X86_PDPT => table(3, SpaceKind::Host),
             object::X64_PML4 => {
                 let root: Ref<mem::Page> = Ref::at(at);
-                for n in 256..512 {
+                for n in self.first_shared..512 {
                     root.0[n].set(self.kernel_pml4.0[n].get());
                 }
                 table(4, SpaceKind::Host)

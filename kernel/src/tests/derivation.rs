@@ -190,7 +190,7 @@ fn perform(w: &mut World, first: u64, operation: Operation) -> Answer {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(super::cases(96))]
 
     #[test]
     fn cnode_operations_do_what_a_tree_says(operations in prop::collection::vec(operation(), 1..80)) {

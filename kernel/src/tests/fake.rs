@@ -1,6 +1,7 @@
 //! A processor and a board that do nothing and remember it.
 
 use crate::machine::{IrqRoute, Machine, SvmFeatures};
+use core::cell::Cell;
 use std::collections::BTreeSet;
 use words::Hpa;
 use words::x86::cr4;
@@ -31,8 +32,14 @@ pub struct FakeMachine {
     pub routed: Vec<(IrqRoute, u8)>,
     /// Whether an interrupt waits.
     pub pending: bool,
+    /// One waits at each so manieth look, whatever `pending` says; 0 for never.
+    pub pending_every: u32,
+    /// Looks whether one waits.
+    pub looks: Cell<u32>,
     /// The debug console.
     pub console: String,
+    /// FS.base and GS.base.
+    pub bases: (u64, u64),
     /// CR0.TS.
     pub task_switched: bool,
     /// FPU states saved and restored.
@@ -57,7 +64,10 @@ impl FakeMachine {
             unmasked: BTreeSet::new(),
             routed: Vec::new(),
             pending: false,
+            pending_every: 0,
+            looks: Cell::new(0),
             console: String::new(),
+            bases: (0, 0),
             task_switched: true,
             fpu: Vec::new(),
             debug_registers: None,
@@ -125,7 +135,9 @@ impl Machine for FakeMachine {
         self.pending = false;
     }
     fn interrupt_pending(&self) -> bool {
-        self.pending
+        let looks = self.looks.get() + 1;
+        self.looks.set(looks);
+        self.pending || self.pending_every != 0 && looks.is_multiple_of(self.pending_every)
     }
     fn port_in(&mut self, _: u16, size: u8) -> u32 {
         self.input & (u32::MAX >> (32 - 8 * u32::from(size)))
@@ -141,7 +153,9 @@ impl Machine for FakeMachine {
     fn halt(&mut self) -> ! {
         panic!("the machine was halted: {}", self.console)
     }
-    fn load_tls(&mut self, _: u64, _: u64) {}
+    fn load_tls(&mut self, fs_base: u64, gs_base: u64) {
+        self.bases = (fs_base, gs_base);
+    }
     fn fpu_save(&mut self, area: Hpa) {
         assert!(!self.task_switched, "FXSAVE with TS set");
         self.fpu.push(("save", area.bits()));

@@ -3,13 +3,16 @@
 //! [`compare_syscall`], too.
 
 use super::fake::FakeMachine;
-use super::world::{MEMORY, World};
+use super::world::{MEMORY, Thread, World};
+use crate::cap::{Cap, Mapping};
 use crate::kernel::{Action, FpuOwner, Kernel};
 use crate::machine::Next;
 use crate::mem::{self, Ref};
-use crate::object::{SchedContext, Tcb};
+use crate::object::tcb::{Fault, State as Doing, slots};
+use crate::object::{Endpoint, Reply, SchedContext, Tcb};
 use core::cell::Cell;
-use sel4_abi::{label, object, syscall};
+use sel4_abi::{fault, label, object, syscall};
+use words::x86::vector;
 
 type Tested = Kernel<FakeMachine>;
 
@@ -42,7 +45,7 @@ struct Variables {
     times: (u64, u64),
     reprogram: bool,
     ready: Vec<Ends>,
-    bitmap: [u64; 4],
+    bitmap: ([u64; 4], u16),
     release: Option<Ref<Tcb>>,
     fpu_owner: FpuOwner,
     loaded: (u64, u64),
@@ -62,7 +65,7 @@ impl State {
                 times: (kernel.now, kernel.consumed),
                 reprogram: kernel.reprogram,
                 ready: ends.map(|(head, tail)| (head.get(), tail.get())).collect(),
-                bitmap: queues.bitmap,
+                bitmap: (queues.bitmap, queues.ready_end),
                 release: queues.release.get(),
                 fpu_owner: kernel.fpu_owner,
                 loaded: (kernel.loaded_space, kernel.loaded_thread),
@@ -83,7 +86,7 @@ impl State {
             kernel.queues.heads[n].set(head);
             kernel.queues.tails[n].set(tail);
         }
-        kernel.queues.bitmap = old.bitmap;
+        (kernel.queues.bitmap, kernel.queues.ready_end) = old.bitmap;
         kernel.queues.release.set(old.release);
         kernel.fpu_owner = old.fpu_owner;
         (kernel.loaded_space, kernel.loaded_thread) = old.loaded;
@@ -334,5 +337,316 @@ fn a_call_to_a_server_below_a_ready_thread_goes_the_long_way() {
         w.syscall(syscall::CALL);
         let runs = if short { server } else { ready };
         w.expect_running(runs);
+    }
+}
+
+/// A client that runs, a passive server that waits for its call, and a stopped thread.
+struct Scene {
+    w: World,
+    client: Thread,
+    server: Thread,
+    spare: Thread,
+    endpoint: u64,
+    /// Another endpoint, and an active notification.
+    other: u64,
+    signalled: u64,
+    /// The endpoint to send but not to be answered, to receive only, to send only.
+    mute: u64,
+    inward: u64,
+    outward: u64,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut w = World::new();
+        let endpoint = w.make(object::ENDPOINT, 0);
+        let other = w.make(object::ENDPOINT, 0);
+        let signalled = w.make(object::NOTIFICATION, 0);
+        w.signal(signalled);
+        let [mute, inward, outward] = [3, 2 + 4, 1 + 4].map(|rights| w.mint(endpoint, rights, 0));
+        let server = w.thread(50, true);
+        let client = w.thread(90, true);
+        let spare = w.thread(70, true);
+        w.set_handler(client, endpoint);
+        let gate = w.gate();
+        w.resume(server);
+        w.wait(gate);
+        w.expect_running(server);
+        w.recv(endpoint, server.reply);
+        w.interrupt();
+        w.call(server.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])
+            .ok();
+        w.resume(client);
+        w.wait(gate);
+        w.expect_running(client);
+        w.message(0, &[1], &[]);
+        client.tcb.context.rdi.set(endpoint);
+        Self {
+            w,
+            client,
+            server,
+            spare,
+            endpoint,
+            other,
+            signalled,
+            mute,
+            inward,
+            outward,
+        }
+    }
+
+    /// The same after the call: the server is about to answer it.
+    fn answering() -> Self {
+        let mut scene = Self::new();
+        scene.w.syscall(syscall::CALL);
+        scene.w.expect_running(scene.server);
+        scene.w.message(0, &[2], &[]);
+        let context = &scene.server.tcb.context;
+        context.rdi.set(scene.endpoint);
+        context.r12.set(scene.server.reply);
+        scene
+    }
+
+    fn has_short(&self, number: i64) -> bool {
+        self.w.kernel.has_fast_syscall(number)
+    }
+    fn target(&self, cap: u64) {
+        self.w.current().context.rdi.set(cap);
+    }
+    fn endpoint(&self) -> Ref<Endpoint> {
+        let Cap::Endpoint { object, .. } = self.w.cap(self.endpoint) else {
+            panic!("no endpoint")
+        };
+        object
+    }
+    fn spare_reply(&self) -> Ref<Reply> {
+        let Cap::Reply { object, .. } = self.w.cap(self.spare.reply) else {
+            panic!("no reply object")
+        };
+        object
+    }
+    fn spare_time(&self) -> Ref<SchedContext> {
+        self.w.sched_context(self.spare.sc)
+    }
+    /// The spare thread is ready.
+    fn ready(&mut self) {
+        self.w.kernel.ready_push_tail(self.spare.tcb);
+    }
+    /// The thread's address space has another number, or none.
+    fn renumber(thread: Thread, number: Option<u16>) {
+        let slot = &thread.tcb.slots[slots::VSPACE];
+        let Cap::Table {
+            object,
+            level,
+            kind,
+            mapping: Some(mapping),
+        } = slot.cap()
+        else {
+            panic!("no address space")
+        };
+        slot.set_cap(Cap::Table {
+            object,
+            level,
+            kind,
+            mapping: number.map(|asid| Mapping { asid, ..mapping }),
+        });
+    }
+    /// The current thread's CSpace has one bit of guard less.
+    fn lessen_guard(&self) {
+        let slot = &self.w.current().slots[slots::CSPACE];
+        let Cap::CNode {
+            object,
+            radix,
+            guard_size,
+            guard,
+        } = slot.cap()
+        else {
+            panic!("no CSpace")
+        };
+        slot.set_cap(Cap::CNode {
+            object,
+            radix,
+            guard_size: guard_size - 1,
+            guard,
+        });
+    }
+    /// The client stopped at such a fault, and the answer has this label.
+    fn fault(&self, label: u64, answer: u64) {
+        self.client.tcb.fault.set(Fault {
+            label,
+            ..Fault::default()
+        });
+        self.w.message(answer, &[], &[]);
+    }
+    fn give_vcpu(thread: Thread) {
+        thread.tcb.vcpu.set(Some(Ref::at(0x1000)));
+    }
+}
+
+type Spoil = (&'static str, fn(&mut Scene));
+
+/// What alone keeps a receiver from taking a message the short way.
+const RECEIVERS: &[Spoil] = &[
+    ("nobody waits", |s| s.endpoint().head.set(None)),
+    ("a sender waits", |s| {
+        s.server.tcb.state.set(Doing::BlockedOnSend)
+    }),
+    ("the receiver has time of its own", |s| {
+        s.server.tcb.sc.set(Some(s.spare_time()))
+    }),
+    ("the receiver runs a guest", |s| Scene::give_vcpu(s.server)),
+    ("the receiver cannot answer", |s| {
+        s.server.tcb.reply.set(None)
+    }),
+    ("the receiver has no address space", |s| {
+        s.server.tcb.slots[slots::VSPACE].set_cap(Cap::Null)
+    }),
+    ("its address space has no number", |s| {
+        Scene::renumber(s.server, None)
+    }),
+    ("its number is nobody's", |s| {
+        Scene::renumber(s.server, Some(511))
+    }),
+    ("its number is of no pool", |s| {
+        Scene::renumber(s.server, Some(5 << 9 | 1))
+    }),
+    ("a thread above it is ready", Scene::ready),
+];
+
+const CALLS: &[Spoil] = &[
+    ("five words", |s| s.w.message(0, &[0; 5], &[])),
+    ("a capability", |s| s.w.message(0, &[], &[s.endpoint])),
+    ("no right to be answered", |s| s.target(s.mute)),
+    ("no right to send", |s| s.target(s.inward)),
+    ("another endpoint", |s| s.target(s.other)),
+    ("no endpoint", |s| s.target(s.signalled)),
+    ("a CSpace whose one level is not all", |s| s.lessen_guard()),
+];
+
+const FAULTS: &[Spoil] = &[
+    ("no handler", |s| {
+        s.client.tcb.slots[slots::FAULT].set_cap(Cap::Null)
+    }),
+    ("a handler that cannot answer", |s| {
+        s.client.tcb.slots[slots::FAULT].set_cap(s.w.cap(s.mute))
+    }),
+    ("a handler that is not told", |s| {
+        s.client.tcb.slots[slots::FAULT].set_cap(s.w.cap(s.inward))
+    }),
+];
+
+const ANSWERS: &[Spoil] = &[
+    ("five words", |s| s.w.message(0, &[0; 5], &[])),
+    ("a capability", |s| s.w.message(0, &[], &[s.endpoint])),
+    ("no right to receive", |s| s.target(s.outward)),
+    ("no endpoint", |s| s.target(s.signalled)),
+    ("a CSpace whose one level is not all", |s| s.lessen_guard()),
+    ("no reply object", |s| {
+        s.server.tcb.context.r12.set(s.endpoint)
+    }),
+    ("a reply object of no call", |s| {
+        s.server.tcb.context.r12.set(s.spare.reply)
+    }),
+    ("another context's call", |s| {
+        s.spare_reply().tcb.set(Some(s.client.tcb));
+        s.spare_reply().push_onto(s.spare_time());
+        s.server.tcb.context.r12.set(s.spare.reply);
+    }),
+    ("a call below another", |s| {
+        s.spare_reply().push_onto(s.w.kernel.current_sc)
+    }),
+    ("a signal waits", |s| {
+        let Cap::Notification { object, .. } = s.w.cap(s.signalled) else {
+            panic!("no notification")
+        };
+        s.server.tcb.notification.set(Some(object));
+    }),
+    ("a sender waits", |s| {
+        s.spare.tcb.state.set(Doing::BlockedOnSend);
+        s.endpoint().head.set(Some(s.spare.tcb));
+    }),
+    ("the caller has got time", |s| {
+        s.client.tcb.sc.set(Some(s.spare_time()))
+    }),
+    ("a thread above the caller is ready", |s| {
+        s.client.tcb.priority.set(10);
+        s.ready();
+    }),
+    ("the caller has no address space", |s| {
+        Scene::renumber(s.client, None)
+    }),
+    ("the caller runs a guest now", |s| {
+        Scene::give_vcpu(s.client)
+    }),
+    ("an exception's handler keeps the thread", |s| {
+        s.fault(fault::USER_EXCEPTION, 1)
+    }),
+    ("an unknown call's handler keeps the thread", |s| {
+        s.fault(fault::UNKNOWN_SYSCALL, 1)
+    }),
+    ("an exit's handler keeps the guest", |s| {
+        Scene::give_vcpu(s.client);
+        s.fault(fault::EXIT_FIRST, 1);
+    }),
+    ("an exit of a thread that has lost its guest", |s| {
+        s.fault(fault::EXIT_FIRST, 0)
+    }),
+    ("the end of a timeout", |s| s.fault(fault::TIMEOUT, 0)),
+    ("the end of a capability fault", |s| {
+        s.fault(fault::CAP_FAULT, 0)
+    }),
+];
+
+#[test]
+fn a_call_goes_the_long_way_for_each_reason_alone() {
+    assert!(Scene::new().has_short(syscall::CALL));
+    for (reason, spoil) in RECEIVERS.iter().chain(CALLS) {
+        let mut scene = Scene::new();
+        spoil(&mut scene);
+        assert!(!scene.has_short(syscall::CALL), "{reason}");
+    }
+}
+
+#[test]
+fn a_fault_goes_the_long_way_for_each_reason_alone() {
+    let words = [1, 2, 3, 4];
+    assert!(
+        Scene::new()
+            .w
+            .kernel
+            .fast_fault(fault::VM_FAULT, &words)
+            .is_some()
+    );
+    for (reason, spoil) in RECEIVERS.iter().chain(FAULTS) {
+        let mut scene = Scene::new();
+        spoil(&mut scene);
+        let next = scene.w.kernel.fast_fault(fault::VM_FAULT, &words);
+        assert!(next.is_none(), "{reason}");
+    }
+    let next = Scene::new().w.kernel.fast_exception(vector::NM, 0, 0);
+    assert!(next.is_none(), "the FPU may be all that is wanted");
+}
+
+#[test]
+fn an_answer_goes_the_long_way_for_each_reason_alone() {
+    assert!(Scene::answering().has_short(syscall::REPLY_RECV));
+    for (reason, spoil) in ANSWERS {
+        let mut scene = Scene::answering();
+        spoil(&mut scene);
+        assert!(!scene.has_short(syscall::REPLY_RECV), "{reason}");
+    }
+}
+
+#[test]
+fn the_end_of_a_fault_is_short_where_the_thread_goes_on() {
+    for (label, answer) in [
+        (fault::VM_FAULT, 0),
+        (fault::VM_FAULT, 1),
+        (fault::USER_EXCEPTION, 0),
+        (fault::UNKNOWN_SYSCALL, 0),
+    ] {
+        let scene = Scene::answering();
+        scene.fault(label, answer);
+        assert!(scene.has_short(syscall::REPLY_RECV), "{label} {answer}");
     }
 }

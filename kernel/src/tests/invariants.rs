@@ -64,7 +64,11 @@ impl Found {
             let (base, count) = match cap {
                 Cap::CNode { object, radix, .. } => (object, 1 << radix),
                 Cap::Tcb { object } => (object.bits(), slots::COUNT as u64),
-                Cap::Zombie { object, count, .. } => (object, count),
+                Cap::Zombie {
+                    object,
+                    kind: ZombieKind::Tcb | ZombieKind::CNode { .. },
+                    count,
+                } => (object, count),
                 _ => continue,
             };
             if containers.insert(base) {
@@ -429,8 +433,12 @@ fn threads<M: Machine>(kernel: &Kernel<M>, tcbs: &[Ref<Tcb>]) -> Check {
         kernel.current.sc.is(kernel.current_sc),
         "the current context is not the running thread's"
     );
-    if let Some(top) = kernel.queues.bitmap.iter().rposition(|&word| word != 0) {
-        let top = top * 64 + 63 - kernel.queues.bitmap[top].leading_zeros() as usize;
+    let top = (0..256).rfind(|&priority| kernel.queues.heads[priority].get().is_some());
+    ensure!(
+        usize::from(kernel.queues.ready_end) == top.map_or(0, |top| top + 1),
+        "the highest ready priority is not {top:?}"
+    );
+    if let Some(top) = top {
         let running = usize::from(kernel.current.priority.get());
         ensure!(
             kernel.current != kernel.idle,
@@ -483,6 +491,11 @@ fn endpoints(found: &Found, tcbs: &[Ref<Tcb>]) -> Check {
         };
     let all: Vec<Ref<Endpoint>> = found.objects(|cap| match cap {
         Cap::Endpoint { object, .. } => Some(object),
+        Cap::Zombie {
+            object,
+            kind: ZombieKind::Endpoint,
+            ..
+        } => Some(Ref::at(object)),
         _ => None,
     });
     for endpoint in all {
@@ -496,6 +509,11 @@ fn endpoints(found: &Found, tcbs: &[Ref<Tcb>]) -> Check {
     }
     let all: Vec<Ref<Notification>> = found.objects(|cap| match cap {
         Cap::Notification { object, .. } => Some(object),
+        Cap::Zombie {
+            object,
+            kind: ZombieKind::Notification,
+            ..
+        } => Some(Ref::at(object)),
         _ => None,
     });
     for notification in all {
@@ -685,10 +703,15 @@ fn spaces<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
     });
     for (number, pool) in kernel.asid_pools.iter().enumerate() {
         let Some(pool) = pool.get() else { continue };
-        let known = found
-            .slots
-            .iter()
-            .any(|(_, cap)| matches!(cap, Cap::AsidPool { object, .. } if *object == pool));
+        let known = found.slots.iter().any(|(_, cap)| match *cap {
+            Cap::AsidPool { object, .. } => object == pool,
+            Cap::Zombie {
+                object,
+                kind: ZombieKind::AsidPool { .. },
+                ..
+            } => object == pool.bits(),
+            _ => false,
+        });
         ensure!(known, "ASID pool {number} has no capability");
         for (index, entry) in pool.0.iter().enumerate() {
             let (root, guest) = (entry.get() & !1, entry.get() & 1 != 0);

@@ -51,15 +51,32 @@ impl Stage {
     fn sc_of(&self, thread: Thread) -> bool {
         thread.tcb.sc.get().is_some()
     }
+    /// A thread that runs, all above it waiting.
+    fn running(&mut self, priority: u64) -> Thread {
+        let thread = self.client(priority);
+        self.park();
+        self.w.expect_running(thread);
+        thread
+    }
+    /// A handler that waits at `faults`, and a running thread whose faults go there.
+    fn handled(&mut self, faults: u64) -> (Thread, Thread) {
+        let handler = self.running(200);
+        self.w.recv(faults, handler.reply);
+        self.root();
+        let thread = self.w.thread(100, true);
+        self.w.set_handler(thread, faults);
+        self.w.resume(thread);
+        self.park();
+        self.w.expect_running(thread);
+        (handler, thread)
+    }
 }
 
 #[test]
 fn a_call_lends_the_callers_context_and_the_reply_brings_it_back() {
     let mut s = Stage::new();
     let server = s.passive(s.endpoint, 150);
-    let client = s.client(100);
-    s.park();
-    s.w.expect_running(client);
+    let client = s.running(100);
     let sc = client.tcb.sc.get();
     s.w.start_call(s.endpoint, 7, &[1, 2, 3, 4, 5, 6], &[]);
     s.w.expect_running(server);
@@ -266,9 +283,7 @@ fn a_reply_object_used_again_stops_the_thread_that_waited_with_it() {
     s.park();
     s.w.recv(s.endpoint, first.reply);
     s.root();
-    let second = s.client(140);
-    s.park();
-    s.w.expect_running(second);
+    let second = s.running(140);
     s.w.recv(other_endpoint, first.reply);
     assert_eq!(s.w.state(first), State::Inactive);
     assert_eq!(s.w.state(second), State::BlockedOnReceive);
@@ -279,14 +294,7 @@ fn a_reply_object_used_again_stops_the_thread_that_waited_with_it() {
 fn a_receiver_with_a_bad_reply_capability_faults_in_the_receive_phase() {
     let mut s = Stage::new();
     let faults = s.w.make(object::ENDPOINT, 0);
-    let handler = s.client(200);
-    s.park();
-    s.w.recv(faults, handler.reply);
-    s.root();
-    let thread = s.w.thread(100, true);
-    s.w.set_handler(thread, faults);
-    s.w.resume(thread);
-    s.park();
+    let (handler, _) = s.handled(faults);
     s.w.recv(s.endpoint, s.endpoint);
     s.w.expect_running(handler);
     let message = s.w.received(handler.tcb);
@@ -302,14 +310,7 @@ fn a_receiver_with_a_bad_reply_capability_faults_in_the_receive_phase() {
 fn an_unknown_system_call_hands_its_registers_over_and_takes_them_back() {
     let mut s = Stage::new();
     let faults = s.w.make(object::ENDPOINT, 0);
-    let handler = s.client(200);
-    s.park();
-    s.w.recv(faults, handler.reply);
-    s.root();
-    let thread = s.w.thread(100, true);
-    s.w.set_handler(thread, faults);
-    s.w.resume(thread);
-    s.park();
+    let (handler, thread) = s.handled(faults);
     thread.tcb.context.rax.set(0x1111);
     thread.tcb.context.rdi.set(0x2222);
     s.w.syscall(-77);
@@ -341,9 +342,7 @@ fn an_unknown_system_call_hands_its_registers_over_and_takes_them_back() {
 #[test]
 fn a_faulting_thread_without_handler_stops_with_a_line() {
     let mut s = Stage::new();
-    let thread = s.client(100);
-    s.park();
-    s.w.expect_running(thread);
+    let thread = s.running(100);
     s.w.kernel.handle_exception(14, 6, 0xdead_0000);
     s.w.settle();
     assert_eq!(s.w.state(thread), State::Inactive);
@@ -404,9 +403,7 @@ fn cancelling_badged_sends_restarts_just_those() {
     let mut s = Stage::new();
     let badged = [s.w.mint(s.endpoint, 15, 1), s.w.mint(s.endpoint, 15, 2)];
     let threads = badged.map(|cap| {
-        let thread = s.client(100);
-        s.park();
-        s.w.expect_running(thread);
+        let thread = s.running(100);
         s.w.start_call(cap, 0, &[], &[]);
         s.root();
         thread
@@ -433,9 +430,7 @@ fn a_combined_call_whose_first_phase_is_preempted_is_done_again_whole() {
     s.w.delete(page);
     s.w.delete(filler);
     let slot = s.w.empty();
-    let thread = s.client(100);
-    s.park();
-    s.w.expect_running(thread);
+    let thread = s.running(100);
     s.w.message(
         label::UNTYPED_RETYPE,
         &[object::ENDPOINT, 0, 0, 0, slot, 1],
@@ -456,9 +451,7 @@ fn a_combined_call_whose_first_phase_is_preempted_is_done_again_whole() {
 fn a_thread_suspended_after_a_finished_call_does_not_repeat_it() {
     let mut s = Stage::new();
     let notification = s.w.make(object::NOTIFICATION, 0);
-    let thread = s.client(100);
-    s.park();
-    s.w.expect_running(thread);
+    let thread = s.running(100);
     // The signal wakes the root task within the call.
     let handler = s.gate;
     s.w.signal(handler);
@@ -488,12 +481,9 @@ fn a_thread_suspended_after_a_finished_call_does_not_repeat_it() {
 
 #[test]
 fn a_thread_that_suspended_itself_does_its_call_again_when_it_is_resumed() {
-    let mut w = World::new();
-    let gate = w.gate();
-    let thread = w.thread(100, true);
-    w.resume(thread);
-    w.wait(gate);
-    w.expect_running(thread);
+    let mut s = Stage::new();
+    let thread = s.running(100);
+    let Stage { mut w, gate, .. } = s;
     w.message(label::TCB_SUSPEND, &[], &[]);
     thread.tcb.context.rdi.set(thread.cap);
     w.syscall(syscall::CALL);
@@ -509,13 +499,13 @@ fn a_thread_that_suspended_itself_does_its_call_again_when_it_is_resumed() {
 
 #[test]
 fn setting_the_tls_base_of_a_waiting_thread_does_not_keep_its_call_from_being_done_again() {
-    let mut w = World::new();
-    let gate = w.gate();
-    let endpoint = w.make(object::ENDPOINT, 0);
-    let thread = w.thread(100, true);
-    w.resume(thread);
-    w.wait(gate);
-    w.expect_running(thread);
+    let mut s = Stage::new();
+    let thread = s.running(100);
+    let Stage {
+        mut w,
+        gate,
+        endpoint,
+    } = s;
     w.recv(endpoint, thread.reply);
     w.interrupt();
     w.call(thread.cap, label::TCB_SET_TLS_BASE, &[0x1234], &[])
@@ -534,13 +524,33 @@ fn setting_the_tls_base_of_a_waiting_thread_does_not_keep_its_call_from_being_do
 }
 
 #[test]
-fn a_lent_context_of_constant_bandwidth_begins_its_refill_when_it_is_lent() {
+fn a_thread_that_sets_its_own_segment_bases_runs_with_them() {
     let mut w = World::new();
-    let gate = w.gate();
-    let notification = w.make(object::NOTIFICATION, 0);
-    let thread = w.thread(100, true);
-    w.resume(thread);
-    w.wait(gate);
+    // Nothing else happens in these calls: the thread simply goes on.
+    w.call(fixed::TCB, label::TCB_SET_TLS_BASE, &[0x1234], &[])
+        .ok();
+    assert_eq!(w.kernel.machine.bases, (0x1234, 0));
+    w.current().context.rdi.set(0x5678);
+    w.syscall(syscall::SET_TLS_BASE);
+    assert_eq!(w.kernel.machine.bases, (0x5678, 0));
+    let thread = w.thread(100, false);
+    let mut words = [0; 22];
+    words[1] = 20;
+    words[20..].copy_from_slice(&[0x2000, 0x3000]);
+    w.call(thread.cap, label::TCB_WRITE_REGISTERS, &words, &[])
+        .ok();
+    assert_eq!(w.kernel.machine.bases, (0x5678, 0), "another's");
+    w.call(fixed::TCB, label::TCB_COPY_REGISTERS, &[8], &[thread.cap])
+        .ok();
+    assert_eq!(w.kernel.machine.bases, (0x2000, 0x3000));
+}
+
+#[test]
+fn a_lent_context_of_constant_bandwidth_begins_its_refill_when_it_is_lent() {
+    let mut s = Stage::new();
+    let notification = s.w.make(object::NOTIFICATION, 0);
+    let thread = s.running(100);
+    let mut w = s.w;
     w.wait(notification);
     w.interrupt();
     w.call(thread.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])

@@ -11,7 +11,7 @@ use exit_abi::{Exit, ExitClass, Register};
 use sel4_abi::boot_info::slot as fixed;
 use sel4_abi::{Error, label, object};
 use words::svm::{event, exit, intercept1, np, vmcb};
-use words::x86::{cr0, cr4, efer, pf, pte, vector};
+use words::x86::{cr0, cr4, efer, pf, pte, rflags, vector};
 
 /// Frames of memory at guest-physical 0x10000, for code and tables.
 const PAGES: u64 = 8;
@@ -153,6 +153,7 @@ fn on_the_software_cpu_cr3_writes_and_page_faults_exit_as_well() {
         event::exception_with_code(vector::PF, pf::RSVD | pf::U | pf::P)
     );
     assert_eq!(machine.read(vmcb::CR2), 0x1234_5678);
+    assert_ne!(machine.read(vmcb::RFLAGS) & rflags::RF, 0);
     machine.write(vmcb::EXITINFO1, u64::from(pf::W));
     machine.exit(exit::EXCEPTION + u64::from(vector::PF));
     assert_eq!(

@@ -810,9 +810,15 @@ fn run(seed: u64, count: u64) {
 }
 
 /// Operations that need not succeed: those that are not built, and in a short run those that rarely fit.
-const NEVER: usize = if cfg!(debug_assertions) { 40 } else { 12 };
+const NEVER: usize = if cfg!(miri) {
+    usize::MAX
+} else if cfg!(debug_assertions) {
+    40
+} else {
+    12
+};
 /// Steps of each test; `UMBRA_RANDOM_STEPS` asks for others.
-const STEPS: u64 = 10_000;
+const STEPS: u64 = if cfg!(miri) { 50 } else { 10_000 };
 
 fn steps() -> u64 {
     std::env::var("UMBRA_RANDOM_STEPS")

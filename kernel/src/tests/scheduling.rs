@@ -1,12 +1,13 @@
 //! Budgets, refills, yields, timeouts.
 
 use super::fake::MHZ;
-use super::world::{Answer, Thread, World};
+use super::world::{Answer, SYSCALL_AT, Thread, World};
 use crate::mem::Ref;
 use crate::object::SchedContext;
 use crate::object::tcb::State;
 use proptest::prelude::*;
 use sel4_abi::boot_info::slot as fixed;
+use sel4_abi::message::MessageInfo;
 use sel4_abi::{Error, fault, label, object, syscall};
 
 fn stage() -> (World, u64) {
@@ -143,7 +144,8 @@ fn a_timeout_handler_hears_of_a_budgets_end_and_resumes_the_thread() {
 }
 
 #[test]
-fn a_caller_answered_with_an_exhausted_context_does_not_call_again_after_its_timeout() {
+fn a_caller_answered_with_an_exhausted_context_calls_again_after_its_timeout_with_what_the_handler_gives_it()
+ {
     let (mut w, gate) = stage();
     let (timeouts, service) = (w.make(object::ENDPOINT, 0), w.make(object::ENDPOINT, 0));
     let handler = w.thread(200, true);
@@ -178,10 +180,15 @@ fn a_caller_answered_with_an_exhausted_context_does_not_call_again_after_its_tim
     w.wait(gate);
     w.expect_running(handler);
     assert_eq!(w.received(handler.tcb).label, fault::TIMEOUT);
-    w.reply_recv(timeouts, handler.reply, 0, &[]);
-    w.pass(1000);
-    w.expect_running(client);
+    assert_eq!(client.tcb.context.rip.get(), SYSCALL_AT);
     assert_eq!(w.received(client.tcb).words, [5]);
+    // rip, rsp, flags, rax, rbx, rcx, rdx, rsi, rdi.
+    let info = MessageInfo::new(1, 0, 0, 0).word();
+    let call = sel4_abi::syscall::CALL as u64;
+    let registers = [SYSCALL_AT, 0, 2, 0, 0, 0, call, info, service];
+    w.reply_recv(timeouts, handler.reply, 0, &registers);
+    w.pass(1000);
+    assert_eq!(client.tcb.state.get(), State::BlockedOnSend);
     w.check();
 }
 
@@ -307,6 +314,23 @@ fn yield_to_runs_the_target_first_and_answers_with_its_time() {
 }
 
 #[test]
+fn a_yielder_is_answered_when_the_context_it_yielded_to_is_deleted() {
+    let mut w = World::new();
+    let thread = w.thread(255, true);
+    w.resume(thread);
+    let root = w.current();
+    w.start_call(thread.sc, label::SCHED_CONTEXT_YIELD_TO, &[], &[]);
+    w.expect_running(thread);
+    w.kernel.machine.now += 300 * MHZ;
+    // It deletes the time it runs on: what was not booked by then is not told.
+    w.start_call(fixed::CNODE, label::CNODE_DELETE, &[thread.sc, 64], &[]);
+    assert_eq!(w.current(), root);
+    assert_eq!(w.received(root).ok(), [0]);
+    assert!(root.yield_to.get().is_none());
+    w.check();
+}
+
+#[test]
 fn a_deleted_context_stops_its_thread() {
     let (mut w, gate) = stage();
     let thread = w.thread(100, true);
@@ -336,7 +360,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(super::cases(200))]
 
     #[test]
     fn refills_always_sum_to_the_budget_in_order_and_never_run_ahead(

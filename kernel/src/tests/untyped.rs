@@ -8,7 +8,7 @@ use sel4_abi::boot_info::slot as fixed;
 use sel4_abi::{Error, label, object};
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(super::cases(64))]
 
     #[test]
     fn an_aligned_start_is_the_first_fitting_place(base in 0u64..1 << 20, free in 0u64..1 << 12, bits in 4u64..20) {

@@ -5,11 +5,11 @@ use super::world::{Answer, Thread};
 use crate::machine::Next;
 use crate::object::tcb::State;
 use crate::object::vcpu::After;
-use exit_abi::{ExitClass, Register};
+use exit_abi::{Exit, ExitClass, Register};
 use sel4_abi::label::{self, LEVEL_PAE_ROOT};
 use sel4_abi::{Error, object};
 use words::svm::{event, exit, intercept1, intercept2, vintr, vmcb};
-use words::x86::{cr0, cr4, efer, vector};
+use words::x86::{cr0, cr4, efer, rflags, vector};
 
 /// A guest whose vCPU thread is bound, and a server that waits for its exits; the server has the lower priority number
 /// of the two that matter: it is answered and asked by the test.
@@ -283,7 +283,7 @@ fn no_register_write_clears_an_intercept() {
         "debug registers"
     );
     let exceptions = machine.read(vmcb::EXCEPTIONS) as u32;
-    for number in [vector::PF, vector::AC, vector::DB, vector::MC] {
+    for number in [vector::PF, vector::AC, vector::DB, vector::MC, vector::UD] {
         assert_ne!(exceptions & 1 << number, 0, "exception {number}");
     }
     let first = (machine.read(vmcb::EXCEPTIONS) >> 32) as u32;
@@ -599,6 +599,66 @@ fn an_interrupted_event_is_injected_again_by_the_kernel() {
     assert_eq!(machine.read(vmcb::EVENTINJ), 0);
 }
 
+/// Whether the guest goes on with RFLAGS.RF set.
+fn resumes(machine: &Machine) -> bool {
+    machine.read(vmcb::RFLAGS) & rflags::RF != 0
+}
+
+#[test]
+fn a_fault_goes_into_the_guest_with_the_resume_flag_and_nothing_else_does() {
+    let (flags, event) = (Register::Rflags.bit(), Register::Event.bit());
+    let mut machine = real_mode();
+    machine.start();
+    for (word, fault) in [
+        (event::exception(6), true),
+        (event::exception_with_code(13, 4), true),
+        (event::exception_with_code(14, 2), true),
+        (event::exception(1), false),
+        (event::exception(3), false),
+        (event::exception_with_code(8, 0), false),
+        (event::interrupt(14), false),
+        (event::VALID | event::TYPE_NMI | 2, false),
+        (0, false),
+    ] {
+        machine.exit(exit::CPUID);
+        // RFLAGS of the same reply stand below what the fault adds.
+        machine.answer(&[flags | event, 0x202, word]);
+        assert_eq!(resumes(&machine), fault, "{word:#x}");
+        assert_eq!(machine.read(vmcb::EVENTINJ), word);
+    }
+}
+
+#[test]
+fn a_fault_whose_delivery_was_broken_off_still_has_the_resume_flag() {
+    let mut machine = real_mode();
+    machine.start();
+    for (word, fault) in [
+        (event::exception_with_code(13, 4), true),
+        (event::interrupt(0x21), false),
+    ] {
+        machine.write(vmcb::RFLAGS, 0x202);
+        machine.write(vmcb::EXITINTINFO, word);
+        machine.exit(exit::INTR);
+        assert_eq!(machine.read(vmcb::EVENTINJ), word);
+        assert_eq!(resumes(&machine), fault, "{word:#x}");
+    }
+}
+
+#[test]
+fn an_exit_tells_of_the_resume_flag() {
+    let mut machine = real_mode();
+    machine.start();
+    for (flags, told) in [(0x1_0002, true), (2, false)] {
+        machine.write(vmcb::RFLAGS, flags);
+        machine.exit(exit::CPUID);
+        let words = machine.expect_exit(ExitClass::Cpuid);
+        let words = [words[0], words[1], words[2], 0];
+        let (_, status) = Exit::decode(ExitClass::Cpuid as u64, words).expect("an exit");
+        assert_eq!(status.resume_flag, told);
+        machine.answer(&[]);
+    }
+}
+
 #[test]
 fn the_first_fpu_instruction_of_a_guest_switches_the_state_and_a_guests_own_ts_is_its_own() {
     let mut machine = real_mode();
@@ -613,6 +673,7 @@ fn the_first_fpu_instruction_of_a_guest_switches_the_state_and_a_guests_own_ts_i
     assert_ne!(machine.read(vmcb::CR0) & cr0::TS, 0);
     machine.exit(exit::EXCEPTION + u64::from(vector::NM));
     assert_eq!(machine.read(vmcb::EVENTINJ), event::exception(vector::NM));
+    assert!(resumes(&machine));
 }
 
 #[test]

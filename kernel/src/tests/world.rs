@@ -121,13 +121,19 @@ fn elf() -> Vec<u8> {
     bytes
 }
 
-fn memory_map() -> Vec<u8> {
+/// A loader's memory map of so many entries: low and high RAM, then reserved ranges.
+fn memory_map(entries: u64) -> Vec<u8> {
     let mut map = Vec::new();
-    for (base, length) in [(0u64, 0xa_0000u64), (0x10_0000, MEMORY - 0x10_0000)] {
+    for n in 0..entries {
+        let (base, length, kind) = match n {
+            0 => (0u64, 0xa_0000u64, 1u32),
+            1 => (0x10_0000, MEMORY - 0x10_0000, 1),
+            _ => (0x1_0000_0000 + 0x1000 * n, 0x1000, 2),
+        };
         map.extend(20u32.to_le_bytes());
         map.extend(base.to_le_bytes());
         map.extend(length.to_le_bytes());
-        map.extend(1u32.to_le_bytes());
+        map.extend(kind.to_le_bytes());
     }
     map
 }
@@ -140,6 +146,11 @@ impl World {
 
     /// Boots on this machine.
     pub fn with(machine: FakeMachine) -> Self {
+        Self::booted(machine, Some(&[7; 36]), 2)
+    }
+
+    /// Boots on this machine, with this root pointer and so many entries in the memory map.
+    pub fn booted(machine: FakeMachine, rsdp: Option<&[u8]>, entries: u64) -> Self {
         let window = take_memory();
         let elf = elf();
         mem::write_bytes(MODULE, &elf);
@@ -147,7 +158,7 @@ impl World {
         for n in 256..512 {
             pml4.0[n].set(0xdead_0000_0000_0000 + n as u64);
         }
-        let map = memory_map();
+        let map = memory_map(entries);
         let params = BootParams {
             memory: &[Region {
                 start: 0x10_0000,
@@ -162,8 +173,9 @@ impl World {
                 end: 0xfec0_1000,
             }],
             kernel_pml4: Hpa::new(KERNEL_PML4),
-            rsdp: Some(&[7; 36]),
+            rsdp,
             memory_map: &map,
+            command_line: "kernel verbose",
         };
         let mut kernel = Kernel::boot(machine, &params).expect("the test system boots");
         assert!(matches!(kernel.decide(), Next::User { .. }));
