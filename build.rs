@@ -16,13 +16,18 @@ const TARGET: &str = "x86_64-unknown-none";
 const MMU_SERVER: &str = "mmu-server";
 const MMU_SERVER_ORACLE: &str = "mmu-server-oracle";
 
-/// The kernel, and what it is called with the call that halts the machine and without debug system calls.
+/// The kernel, and what it is called with the call that halts the machine, with the stopwatch of `umbra bench latency`, and
+/// without debug system calls.
 const KERNEL: &str = "kernel";
 const KERNEL_DEBUG: &str = "kernel-debug";
+const KERNEL_LATENCY: &str = "kernel-latency";
 const KERNEL_RELEASE: &str = "kernel-release";
 
-/// The folder that seL4's libraries and crates are built against, in the target folder.
-const PREFIX: &str = "sel4-prefix";
+/// The folders that seL4's libraries and crates are built against, in the target folder, each with its kernel.
+const PREFIXES: &[(&str, Build, &str)] = &[
+    ("sel4-prefix", Build::Debug, KERNEL_DEBUG),
+    ("sel4-prefix-release", Build::Release, KERNEL_RELEASE),
+];
 
 /// The programs.
 const PROGRAMS: &[&str] = &[
@@ -42,6 +47,7 @@ const PROGRAMS: &[&str] = &[
     "conformance",
     "bench-root",
     "hostile-domains",
+    "hello-root",
 ];
 
 /// What they are made from.
@@ -67,6 +73,7 @@ const SOURCES: &[&str] = &[
     "tests/conformance",
     "tests/bench-root",
     "tests/hostile-domains",
+    "examples/hello-root",
     "crates/words",
     "crates/sel4-abi",
     "crates/exit-abi",
@@ -79,7 +86,10 @@ const SOURCES: &[&str] = &[
     "crates/vcpu",
     "crates/sel4",
     "crates/sel4-config",
+    "crates/sel4-config-data",
+    "crates/sel4-config-macros",
     "crates/sel4-root-task",
+    "crates/sel4-root-task-macros",
     "crates/sel4-domain",
 ];
 
@@ -107,11 +117,14 @@ fn main() {
     let programs = folder.join(TARGET).join("release");
     build(&folder, &programs);
     println!("cargo::rustc-env=UMBRA_IMAGE_DIR={}", programs.display());
-    let prefix = target_folder().join(PREFIX);
-    if let Err(error) = sel4_prefix::write(&prefix, Build::Debug, &programs.join(KERNEL_DEBUG)) {
-        fail(&format!("{}: {error}", prefix.display()));
+    let target = target_folder();
+    for (name, kind, kernel) in PREFIXES {
+        let prefix = target.join(name);
+        if let Err(error) = sel4_prefix::write(&prefix, *kind, &programs.join(kernel)) {
+            fail(&format!("{}: {error}", prefix.display()));
+        }
     }
-    println!("cargo::rustc-env=UMBRA_SEL4_PREFIX={}", prefix.display());
+    println!("cargo::rustc-env=UMBRA_TARGET_DIR={}", target.display());
 }
 
 /// Cargo's target folder, as far as the environment tells.
@@ -134,7 +147,7 @@ fn require_target() {
     }
 }
 
-/// All programs; mmu-server twice and the kernel in three kinds. What is not the system's own is put aside first, since all
+/// All programs; mmu-server twice and the kernel in four kinds. What is not the system's own is put aside first, since all
 /// of a kind come out under one name.
 fn build(folder: &Path, programs: &Path) {
     cargo(
@@ -146,6 +159,8 @@ fn build(folder: &Path, programs: &Path) {
     put_aside(programs, KERNEL, KERNEL_RELEASE);
     cargo(folder, &["-p", KERNEL, "--features", "kernel/halt"]);
     put_aside(programs, KERNEL, KERNEL_DEBUG);
+    cargo(folder, &["-p", KERNEL, "--features", "kernel/latency"]);
+    put_aside(programs, KERNEL, KERNEL_LATENCY);
     let all: Vec<&str> = PROGRAMS.iter().flat_map(|name| ["-p", name]).collect();
     cargo(folder, &all);
 }

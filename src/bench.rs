@@ -1,14 +1,17 @@
-//! `umbra bench`: what operations of the kernel cost, in instructions, beside seL4.
+//! `umbra bench`: what operations of the kernel cost, in instructions, beside seL4, and how long interrupts wait in the
+//! longest of them.
 //!
 //! A root task of its own measures under `-icount`, where the time stamp counter counts instructions; this puts its rows
 //! into a table.
 
+mod latency;
+
 use std::fs;
 use std::path::PathBuf;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use crate::cli::{BenchArgs, RunArgs};
+use crate::cli::{Bench, BenchArgs, Build, RunArgs};
 use crate::compose;
 use crate::error::Failure;
 use crate::guests;
@@ -17,6 +20,8 @@ use crate::verdict::Row;
 
 /// The root task that measures.
 const PROGRAM: &str = "bench-root";
+/// Machine memory.
+const MEMORY: u64 = 512 << 20;
 /// How it ends when all is measured: 0 to the exit port.
 const MEASURED: u8 = 1;
 
@@ -121,7 +126,12 @@ const IPC: &[Known] = &[
 pub fn bench(args: &BenchArgs) -> Result<u8, Failure> {
     let run = RunArgs {
         root_task: Some(guests::image_folder()?.join(PROGRAM)),
+        build: match args.what {
+            Bench::Ipc => Build::Debug,
+            Bench::Latency => Build::Latency,
+        },
         icount: true,
+        memory: Some(MEMORY),
         quiet: true,
         timeout: Some(args.timeout),
         ..RunArgs::default()
@@ -131,9 +141,13 @@ pub fn bench(args: &BenchArgs) -> Result<u8, Failure> {
     if status != MEASURED {
         return Ok(status);
     }
-    print!("{}", table(&rows));
+    let (table, values) = match args.what {
+        Bench::Ipc => (table(&rows), values(&rows)),
+        Bench::Latency => (latency::table(&rows), latency::values(&rows)),
+    };
+    print!("{table}");
     if let Some(path) = &args.json {
-        write(path, &rows)?;
+        write(path, values)?;
     }
     Ok(0)
 }
@@ -156,9 +170,8 @@ fn table(rows: &[Row]) -> String {
     text
 }
 
-fn write(path: &PathBuf, rows: &[Row]) -> Result<(), Failure> {
-    let values: serde_json::Map<String, Value> = rows
-        .iter()
+fn values(rows: &[Row]) -> Map<String, Value> {
+    rows.iter()
         .map(|row| {
             let sel4 = IPC
                 .iter()
@@ -168,7 +181,10 @@ fn write(path: &PathBuf, rows: &[Row]) -> Result<(), Failure> {
                 json!({ "mean": row.mean, "min": row.min, "max": row.max, "count": row.count, "sel4": sel4 });
             (row.name.clone(), value)
         })
-        .collect();
+        .collect()
+}
+
+fn write(path: &PathBuf, values: Map<String, Value>) -> Result<(), Failure> {
     let text = format!("{:#}\n", Value::from(values));
     fs::write(path, text).map_err(|error| Failure::Machine(format!("{}: {error}", path.display())))
 }

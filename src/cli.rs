@@ -9,7 +9,7 @@ const NOTES: &str = "\
 Keys, when the input is a terminal: Ctrl-A x ends the run, Ctrl-A Ctrl-A sends a Ctrl-A, Ctrl-A h shows this.
 
 Exit status:
-  0      the guest powered off, or the run was ended with Ctrl-A x
+  0      the guest powered off, a root task called DebugHalt, or the run was ended with Ctrl-A x
   odd    (v << 1) | 1: the guest wrote v to port 0xf4
   2      bad input: a file, an option or system.toml
   4      triple fault of the guest          6  the guest asked for a reset
@@ -63,7 +63,7 @@ pub struct RunArgs {
     /// More of the guest's command line
     #[arg(long, value_name = "TEXT", allow_hyphen_values = true)]
     pub append: Option<String>,
-    /// Guest memory [default: as system.toml says]
+    /// Guest memory [default: as system.toml says]; with --root-task the machine's [default: 3G]
     #[arg(long, value_name = "256M", value_parser = image::config::parse_size)]
     pub memory: Option<u64>,
     /// What translates the guest's addresses: shadow tables, or the processor by itself [default: as system.toml says]
@@ -151,6 +151,8 @@ pub struct BenchArgs {
 pub enum Bench {
     /// System calls, faults, a guest's exits, invocations
     Ipc,
+    /// The longest time the kernel does not look for interrupts, in its longest operations
+    Latency,
 }
 
 /// Kinds of kernels.
@@ -161,6 +163,9 @@ pub enum Build {
     Debug,
     /// They are unknown system calls
     Release,
+    /// With the stopwatch of `umbra bench latency`
+    #[value(skip)]
+    Latency,
 }
 
 /// What executes instructions.
@@ -224,6 +229,71 @@ mod tests {
         );
         let line = complain(&["umbra", "--guests", "x"]);
         assert!(line.contains("'--guest'"), "{line}");
+    }
+
+    /// Words that a command line may be made of, some of them wrong.
+    const WORDS: &[&str] = &[
+        "run",
+        "soak",
+        "bench",
+        "loc",
+        "ipc",
+        "--guest",
+        "hello",
+        "--kernel",
+        "--initrd",
+        "--append",
+        "--memory",
+        "64M",
+        "0",
+        "-1",
+        "18446744073709551616",
+        "--paging",
+        "nested",
+        "--shadow",
+        "37",
+        "--oracle",
+        "--accel",
+        "kvm",
+        "--cpu",
+        "--icount",
+        "--timeout",
+        "--stats",
+        "--quiet",
+        "--dry-run",
+        "--root-task",
+        "--build",
+        "release",
+        "--system",
+        "--",
+        "-",
+        "",
+        "=",
+        "--memory=",
+        "--help",
+        "-V",
+        "\u{1f600}",
+        "a\nb",
+        "--minutes",
+        "--runs",
+        "--seed",
+        "--json",
+    ];
+
+    proptest::proptest! {
+        #[test]
+        fn any_command_line_is_taken_or_refused_in_one_line(
+            picks in proptest::collection::vec(0..WORDS.len(), 0..8),
+        ) {
+            let words = picks.iter().map(|&pick| WORDS[pick]);
+            if let Err(error) = Cli::try_parse_from(std::iter::once("umbra").chain(words))
+                && error.use_stderr()
+            {
+                let line = one_line(&error.to_string());
+                proptest::prop_assert_eq!(line.lines().count(), 1, "{}", line);
+                proptest::prop_assert!(line.ends_with(": see --help"));
+            }
+        }
     }
 
     #[test]

@@ -24,6 +24,11 @@ const ORACLE: &str = "mmu-server-oracle";
 const KERNEL_DEBUG: &str = "kernel-debug";
 /// The kernel without debug system calls.
 const KERNEL_RELEASE: &str = "kernel-release";
+/// The kernel that measures how long it does not look for interrupts.
+const KERNEL_LATENCY: &str = "kernel-latency";
+/// Machine memory of a root task of somebody's own: less does not hold a frame of 1 GiB, at a multiple of its size, beside
+/// what is the kernel's.
+const ROOT_TASK_MEMORY: u64 = 3 << 30;
 
 /// What QEMU is started with.
 pub struct Image {
@@ -72,14 +77,19 @@ fn alone(args: &RunArgs, root_task: &Path) -> Result<Image, Failure> {
     let system = read_system(Path::new(SYSTEM))?;
     let file = guests::read(root_task)?;
     let needed = image::root_task::check(&file.name, &file.bytes)?.next_multiple_of(1 << 20);
+    let memory = match args.memory {
+        Some(memory) => check_memory(memory)?,
+        None => ROOT_TASK_MEMORY,
+    };
     let kernel = match args.build {
         Build::Debug => KERNEL_DEBUG,
         Build::Release => KERNEL_RELEASE,
+        Build::Latency => KERNEL_LATENCY,
     };
     Ok(Image {
         kernel: built(kernel)?,
         module: file.bytes,
-        memory: system.machine.memory.max(needed),
+        memory: memory.max(needed),
         cpu: args.cpu.clone().unwrap_or(system.machine.cpu),
         vms: vec!["root-task".into()],
         console: 0,
@@ -110,11 +120,16 @@ fn read_system(path: &Path) -> Result<System, Failure> {
     Ok(System::parse(&name, &text)?)
 }
 
+/// What `--memory` asks for, if it can be given.
+fn check_memory(memory: u64) -> Result<u64, Failure> {
+    config::check_memory(memory)
+        .map_err(|(what, remedy)| Failure::Input(format!("--memory: {what}: {remedy}")))
+}
+
 /// The command line's word goes before the file's, for the VM with the console.
 fn apply(args: &RunArgs, vm: &mut Vm) -> Result<(), Failure> {
     if let Some(memory) = args.memory {
-        vm.memory = config::check_memory(memory)
-            .map_err(|(what, remedy)| Failure::Input(format!("--memory: {what}: {remedy}")))?;
+        vm.memory = check_memory(memory)?;
     }
     if let Some(pages) = args.shadow {
         vm.shadow_pages = pages;

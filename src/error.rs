@@ -1,6 +1,6 @@
 //! What keeps the launcher from doing its work.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::Path;
 
 /// Exit status of input that cannot work; the argument parser has the same.
@@ -45,7 +45,11 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Input(line) | Self::Machine(line)) = self;
-        f.write_str(line)
+        // What the user named may have anything in it; the answer is one line all the same.
+        line.chars().try_for_each(|c| match c.is_control() {
+            true => write!(f, "{}", c.escape_default()),
+            false => f.write_char(c),
+        })
     }
 }
 

@@ -1,6 +1,8 @@
 //! Finding the guests: those built with the image, and Linux.
 
 use std::fs;
+use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use image::guest::File;
@@ -19,6 +21,8 @@ const BUSYBOX_386: &[&str] = &["busybox-i386"];
 const LINUX_APPEND: &str = "console=ttyS0";
 /// The same for memtest86+.
 const MEMTEST_APPEND: &str = "console=ttyS0,115200";
+/// Most bytes of a file: QEMU puts all it loads below 4 GiB.
+const MAX_FILE: u64 = 4 << 30;
 /// Guests built with the image are programs of this name and theirs.
 const PREFIX: &str = "guest-";
 
@@ -78,7 +82,26 @@ pub struct Files {
 
 /// A file with its path as name.
 pub fn read(path: &Path) -> Result<File, Failure> {
-    let bytes = fs::read(path).map_err(|error| Failure::reading(path, &error))?;
+    let failed = |error| Failure::reading(path, &error);
+    let refuse = |what| {
+        let remedy = "name an ordinary file that a machine can hold";
+        Err(image::Error::new(path.to_string_lossy(), what, remedy).into())
+    };
+    let file = fs::File::open(path).map_err(failed)?;
+    let about = file.metadata().map_err(failed)?;
+    let kind = about.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        return refuse("is a device");
+    }
+    let mut bytes = Vec::new();
+    if about.len() <= MAX_FILE {
+        // A pipe does not say its length.
+        let mut bounded = file.take(MAX_FILE + 1);
+        bounded.read_to_end(&mut bytes).map_err(failed)?;
+    }
+    if about.len() > MAX_FILE || bytes.len() as u64 > MAX_FILE {
+        return refuse("is larger than 4 GiB");
+    }
     Ok(File {
         name: path.to_string_lossy().into_owned(),
         bytes,

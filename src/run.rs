@@ -69,6 +69,7 @@ pub fn measure(args: &RunArgs, image: &Image) -> Result<(u8, Vec<Row>), Failure>
             .timeout
             .map(|seconds| (Instant::now() + Duration::from_secs(seconds), seconds)),
         said: None,
+        begun: false,
         complained: false,
     };
     watch_input(events, terminal.is_some());
@@ -242,6 +243,8 @@ struct Run {
     timeout: Option<(Instant, u64)>,
     /// The last line of the log.
     said: Option<String>,
+    /// The kernel has said its first line.
+    begun: bool,
     /// QEMU has told of a failure of its own.
     complained: bool,
 }
@@ -300,8 +303,15 @@ impl Run {
             Line::Text if line.is_empty() => {}
             Line::Text => {
                 self.complained |= qemu::is_failure(&line);
-                self.show(&line);
-                self.said = Some(line);
+                self.text(line);
+            }
+            Line::Begun => {
+                self.begun = true;
+                self.text(line);
+            }
+            Line::Halted => {
+                self.text(line);
+                self.halted();
             }
             Line::Stats(counters) => self.report.stats(counters),
             Line::End(end) => self.vm_ended(end),
@@ -317,6 +327,27 @@ impl Run {
             }
             Line::Panic(text) => self.expect(Verdict::Panic(text)),
             Line::Bench(row) => self.rows.push(row),
+        }
+    }
+
+    /// A line for people.
+    fn text(&mut self, line: String) {
+        self.show(&line);
+        self.said = Some(line);
+    }
+
+    /// The machine stands still. Only a root task of somebody's own can do that: the kernel of a system with VMs lacks the
+    /// call.
+    fn halted(&mut self) {
+        if self.alone {
+            let end = End {
+                vm: self.console.clone(),
+                reason: "halted".into(),
+                value: 0,
+                status: 0,
+            };
+            self.report.end(&end);
+            self.end(Verdict::Vm(end));
         }
     }
 
@@ -363,11 +394,12 @@ impl Run {
         }
     }
 
-    /// A root task wrote to the exit port without a word. QEMU's own failures have such statuses too, and a message.
+    /// A root task wrote to the exit port without a word. QEMU that does not start has such statuses too: then the kernel has
+    /// not begun. QEMU that fails later says so.
     fn exit_port(&self, status: &io::Result<ExitStatus>) -> Option<End> {
         let code = status.as_ref().ok()?.code()?;
         let status = u8::try_from(code).ok()?;
-        let by_port = self.alone && !self.complained && status & 1 == 1;
+        let by_port = self.alone && self.begun && !self.complained && status & 1 == 1;
         by_port.then(|| End {
             vm: self.console.clone(),
             reason: "exit-port".into(),

@@ -8,6 +8,8 @@
 //! | `umbra-finding vm=NAME …` | the oracle objects to the VM's shadow |
 //! | `umbra-panic …` | the kernel has stopped |
 //! | `umbra-bench NAME n=N mean=N min=N max=N` | an operation was measured |
+//! | `umbra kernel …` | the kernel has begun |
+//! | `halted by a thread` | a thread called the kernel's `DebugHalt`, and the machine stands still |
 
 use std::fmt;
 
@@ -30,7 +32,16 @@ pub enum Line {
     Panic(String),
     /// An operation was measured.
     Bench(Row),
+    /// The kernel has begun.
+    Begun,
+    /// A thread has stopped the machine.
+    Halted,
 }
+
+/// The first line that is the kernel's own, up to its version.
+const BEGUN: &str = "umbra kernel ";
+/// The kernel's last word before it stops the machine for a thread.
+const HALTED: &str = "halted by a thread";
 
 /// What an operation costs, in instructions.
 #[derive(Clone, PartialEq, Debug)]
@@ -91,6 +102,8 @@ impl Line {
             Some(("umbra-finding", rest)) => Some(Self::Finding(finding(rest))),
             Some(("umbra-panic", rest)) => Some(Self::Panic(rest.into())),
             Some(("umbra-bench", rest)) => row(rest).map(Self::Bench),
+            _ if line.starts_with(BEGUN) => Some(Self::Begun),
+            _ if line == HALTED => Some(Self::Halted),
             _ => None,
         };
         read.unwrap_or(Self::Text)
@@ -308,6 +321,8 @@ mod tests {
             Line::read("umbra-bench poll n=64 mean=12.5 min=12 max=13"),
             Line::Bench(row)
         );
+        assert_eq!(Line::read("umbra kernel 0.1.0\r"), Line::Begun);
+        assert_eq!(Line::read("halted by a thread\r"), Line::Halted);
         assert_eq!(
             Line::read("umbra-panic at x.rs:1: y"),
             Line::Panic("at x.rs:1: y".into())

@@ -62,6 +62,11 @@ fn main() -> ExitCode {
         ),
         needing(
             compiler,
+            "the_release_prefix_has_no_debug_calls",
+            release_prefix,
+        ),
+        needing(
+            compiler,
             "a_damaged_root_task_is_refused_before_qemu_starts",
             damaged,
         ),
@@ -86,11 +91,16 @@ fn needing(compiler: bool, name: &str, body: fn()) -> Trial {
     trial.with_ignored_flag(!compiler)
 }
 
-/// The prefix that the build has written.
-fn prefix() -> &'static Path {
+/// A prefix that the build has written.
+fn prefix_of(name: &str) -> PathBuf {
     // The linter may be run without an image; the tests cannot.
-    const PREFIX: Option<&str> = option_env!("UMBRA_SEL4_PREFIX");
-    Path::new(PREFIX.expect("the image was built"))
+    const TARGET: Option<&str> = option_env!("UMBRA_TARGET_DIR");
+    Path::new(TARGET.expect("the image was built")).join(name)
+}
+
+/// The prefix of the kernel with debug system calls.
+fn prefix() -> PathBuf {
+    prefix_of("sel4-prefix")
 }
 
 /// A program, in a folder that lives as long as it.
@@ -100,6 +110,14 @@ struct Program {
 }
 
 fn compile(sources: &[&Path], flags: &[&str]) -> Program {
+    match compiled(&prefix(), sources, flags) {
+        Ok(program) => program,
+        Err(said) => panic!("gcc refuses:\n{said}"),
+    }
+}
+
+/// The program, or what the compiler says.
+fn compiled(prefix: &Path, sources: &[&Path], flags: &[&str]) -> Result<Program, String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("root.elf");
     let mut gcc = Command::new("gcc");
@@ -107,14 +125,17 @@ fn compile(sources: &[&Path], flags: &[&str]) -> Program {
     gcc.args(["-ffreestanding", "-fno-stack-protector", "-fno-pie"]);
     gcc.args(["-nostdlib", "-nostdinc", "-static", "-no-pie"]);
     gcc.arg("-Wl,-z,max-page-size=4096,-z,noexecstack,--build-id=none");
-    gcc.arg("-I").arg(prefix().join("libsel4/include"));
+    gcc.arg("-I").arg(prefix.join("libsel4/include"));
     gcc.args(flags).args(sources).arg("-o").arg(&path);
     let done = gcc.output().expect("gcc starts");
-    let said = String::from_utf8_lossy(&done.stderr);
-    assert!(done.status.success(), "gcc refuses:\n{said}");
-    Program {
+    let program = Program {
         _folder: folder,
         path,
+    };
+    if done.status.success() {
+        Ok(program)
+    } else {
+        Err(String::from_utf8_lossy(&done.stderr).into_owned())
     }
 }
 
@@ -151,20 +172,30 @@ fn unoptimised() {
     passes(&c_root(&["-O0"]));
 }
 
-/// A debug call is an unknown system call there. The root task has no fault handler, so it stops: nothing comes.
-fn release_kernel() {
+/// A program that writes to the exit port, with something before and after.
+fn exiting(prefix: &Path, before: &str, after: &str) -> Result<Program, String> {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let source = folder.path().join("main.c");
+    let content =
+        format!("{RELEASE_HEAD}{before}{RELEASE_END}{after}    for (;;) {{\n    }}\n}}\n");
+    fs::write(&source, content).expect("written");
+    let library = prefix.join("libsel4/src/sel4_bootinfo.c");
+    let start = Path::new(SOURCES).join("start.S");
+    compiled(prefix, &[&source, &start, &library], &["-O2"])
+}
+
+const DEBUG_CALL: &str = "    seL4_DebugPutChar('c');\n";
+
+/// A debug call is an unknown system call there. The root task has no fault handler, so it stops: nothing comes.
+fn release_kernel() {
     // The exit port is reached before the call in one program and behind it in the other.
     let program = |before: bool| {
-        let call = "    seL4_DebugPutChar('c');\n";
-        let (first, second) = if before { ("", call) } else { (call, "") };
-        let content =
-            format!("{RELEASE_HEAD}{first}{RELEASE_END}{second}    for (;;) {{\n    }}\n}}\n");
-        fs::write(&source, content).expect("written");
-        let library = prefix().join("libsel4/src/sel4_bootinfo.c");
-        let start = Path::new(SOURCES).join("start.S");
-        compile(&[&source, &start, &library], &["-O2"])
+        let (first, second) = if before {
+            ("", DEBUG_CALL)
+        } else {
+            (DEBUG_CALL, "")
+        };
+        exiting(&prefix(), first, second).expect("gcc takes it")
     };
     let release = ["--build", "release"];
     boot(&program(true).path, &release)
@@ -178,6 +209,18 @@ fn release_kernel() {
         .args(["run", "--quiet", "--root-task", text(&silent.path)])
         .args(late);
     Session::spawn(command).finish(LIMIT).ends_with(124);
+}
+
+/// Its headers lack the debug calls, and its kernel is the one that lacks them.
+fn release_prefix() {
+    let prefix = prefix_of("sel4-prefix-release");
+    let refused = exiting(&prefix, DEBUG_CALL, "").err().expect("refused");
+    assert!(refused.contains("seL4_DebugPutChar"), "{refused}");
+    let program = exiting(&prefix, "", "").expect("gcc takes it");
+    boot(&program.path, &["--build", "release"]).ends_with(SUCCESS);
+    let kernels = [prefix_of("sel4-prefix"), prefix]
+        .map(|prefix| fs::read(prefix.join("bin/kernel.elf")).expect("a kernel"));
+    assert_ne!(kernels[0], kernels[1]);
 }
 
 const RELEASE_HEAD: &str = "#include <sel4/sel4.h>

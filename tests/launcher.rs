@@ -217,6 +217,116 @@ fn a_truncated_guest_or_one_larger_than_memory_is_refused() {
     assert!(fits.status.success(), "the machine grows with the guest");
 }
 
+/// A root task of one segment with this many bytes of memory, linked and entered at `at`.
+fn root_task(at: u64, memory: u64) -> Vec<u8> {
+    let mut file = b"\x7fELF\x02\x01\x01".to_vec();
+    file.resize(16, 0);
+    file.extend([2, 0, 62, 0, 1, 0, 0, 0]);
+    for word in [at, 64, 0] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend([0; 4]);
+    for half in [64_u16, 56, 1, 64, 0, 0] {
+        file.extend(half.to_le_bytes());
+    }
+    file.extend(1_u32.to_le_bytes());
+    file.extend(5_u32.to_le_bytes());
+    for word in [120, at, at, 2, memory, 4096] {
+        file.extend(word.to_le_bytes());
+    }
+    file.extend([0xeb, 0xfe]);
+    file
+}
+
+#[test]
+fn bad_root_tasks_are_refused_before_anything_starts() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let good = root_task(0x40_0000, 4096);
+    let path = file(&folder, "good", &good);
+    let output = umbra(&["--root-task", text(&path), "--dry-run"]);
+    assert!(output.status.success());
+    let change = |at: usize, byte: u8| {
+        let mut file = good.clone();
+        file[at] = byte;
+        file
+    };
+    for (bytes, why) in [
+        (Vec::new(), "is not an ELF file"),
+        (b"#!/bin/sh\n".to_vec(), "is not an ELF file"),
+        (good[..40].to_vec(), "ends within its header"),
+        (good[..100].to_vec(), "program headers outside the file"),
+        (good[..121].to_vec(), "segment outside the file"),
+        (change(4, 1), "is a 32-bit program"),
+        (change(18, 183), "is not for x86_64"),
+        (change(16, 3), "has no fixed addresses"),
+        (root_task(0, 4096), "where no program can be"),
+        (
+            root_task(0xffff_ffff_8010_0000, 4096),
+            "where the kernel is",
+        ),
+        (root_task(0x40_0000, 300 << 20), "pages, more than"),
+        (root_task(0x40_0000, u64::MAX), "where no program can be"),
+    ] {
+        let path = file(&folder, "bad", &bytes);
+        let line = refusal(&["run", "--root-task", text(&path)]);
+        assert!(line.contains(why), "{why}: {line}");
+    }
+    let missing = folder.path().join("missing");
+    assert!(refusal(&["--root-task", text(&missing)]).contains("there is no such file"));
+    assert!(refusal(&["--root-task", text(folder.path())]).contains("is a folder"));
+    assert!(refusal(&["--root-task", "/dev/zero"]).contains("is a device"));
+    let endless = folder.path().join("endless");
+    let made = fs::File::create(&endless).and_then(|made| made.set_len(5 << 30));
+    made.expect("a file with a hole");
+    assert!(refusal(&["--root-task", text(&endless)]).contains("is larger than 4 GiB"));
+    refusal(&["--build", "release"]);
+    refusal(&["--root-task", text(&path), "--build", "fast"]);
+    refusal(&["--root-task", text(&path), "--guest", "hello"]);
+}
+
+#[test]
+fn every_other_command_refuses_what_it_cannot_do_in_one_line() {
+    for arguments in [
+        &["soak", "--minutes", "0"][..],
+        &["soak", "--runs", "many"],
+        &["soak", "--runs", "1", "--minutes", "1"],
+        &["soak", "--steps", "0"],
+        &["bench"],
+        &["bench", "everything"],
+        &["bench", "ipc", "--timeout", "0"],
+        &["loc", "more"],
+        &["--guest", "hello", "soak"],
+        &["--append"],
+        &["--timeout", "-1"],
+        &["--icount", "--accel", "tcg"],
+        &["--memory", "\u{feff}64M"],
+        &["--guest", "a\nb"],
+        &["--guest", ""],
+        &["--kernel", ""],
+        &["--system", ""],
+    ] {
+        refusal(arguments);
+    }
+}
+
+#[test]
+fn a_root_task_has_three_gib_unless_told_otherwise() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = file(&folder, "root.elf", &pvh());
+    let command = |more: &[&str]| {
+        let arguments = ["--root-task", text(&program), "--dry-run"];
+        let output = umbra(&[&arguments, more].concat());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert!(command(&[]).contains(" -m 3072M "));
+    assert!(command(&["--memory", "512M"]).contains(" -m 512M "));
+    // What it needs it gets.
+    let small = command(&["--memory", "2M"]);
+    assert!(small.contains(" -m 65M "), "{small}");
+    let line = refusal(&["--root-task", text(&program), "--memory", "3M"]);
+    assert!(line.contains("no multiple of 2M"), "{line}");
+}
+
 #[test]
 fn bad_options_are_refused() {
     for arguments in [
@@ -395,16 +505,17 @@ impl Stand {
     }
 
     fn start(&self, arguments: &[&str]) -> Session {
+        self.start_with(&[&["--guest", "hello"], arguments].concat())
+    }
+
+    fn start_with(&self, arguments: &[&str]) -> Session {
         let path = format!(
             "{}:{}",
             self.folder.path().display(),
             std::env::var("PATH").unwrap_or_default()
         );
         let mut command = Command::new(UMBRA);
-        command
-            .env("PATH", path)
-            .args(["run", "--guest", "hello"])
-            .args(arguments);
+        command.env("PATH", path).arg("run").args(arguments);
         Session::spawn(command)
     }
 
@@ -499,6 +610,46 @@ fn a_machine_that_ends_without_a_verdict_is_a_failure() {
         .run(&["--quiet"])
         .ends_with(20)
         .says("its last line: qemu: no such machine");
+}
+
+/// QEMU that fails ends with an odd status, as after a write to the exit port. It is no success of the root task.
+#[test]
+fn a_machine_that_does_not_start_is_no_verdict_of_a_root_task() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = file(&folder, "root.elf", &root_task(0x40_0000, 4096));
+    let run = |script: &str| {
+        let stand = Stand::new(script);
+        let session = stand.start_with(&["--quiet", "--root-task", text(&path)]);
+        session.finish(SOON)
+    };
+    let failed = "echo 'qemu-system-x86_64: -cpu none: unable to find CPU model' >&2; exit 1";
+    run(failed).ends_with(20).says("unable to find CPU model");
+    // The loader of programs has statuses of its own.
+    run("echo 'error while loading shared libraries' >&2; exit 127").ends_with(20);
+    run("exit 1").ends_with(20);
+    let begun = "echo 'umbra kernel 0.1.0' >&2";
+    run(&format!("{begun}; {failed}")).ends_with(20);
+    run(&format!("{begun}; exit 33"))
+        .ends_with(33)
+        .says("root-task wrote 16 to the exit port");
+    run(&format!("{begun}; exit 2")).ends_with(20);
+}
+
+#[test]
+fn a_root_task_that_halts_the_machine_ends_the_run_and_a_guest_that_says_so_does_not() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = file(&folder, "root.elf", &root_task(0x40_0000, 4096));
+    let halted = "echo 'umbra kernel 0.1.0' >&2; echo 'halted by a thread' >&2";
+    let script = format!("{halted}; exec sleep 1000");
+    let stand = Stand::new(&script);
+    let session = stand.start_with(&["--quiet", "--root-task", text(&path)]);
+    session
+        .finish(SOON)
+        .ends_with(0)
+        .says("root-task powered off");
+    Stand::new(&format!("{halted}; {END}"))
+        .run(&["--quiet"])
+        .ends_with(33);
 }
 
 #[test]

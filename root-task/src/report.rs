@@ -40,7 +40,7 @@ impl fmt::Display for Cause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Fault::NullFault(_) => f.write_str("none"),
-            Fault::CapFault(fault) if fault.in_recv_phase => {
+            Fault::CapFault(fault) if fault.in_recv_phase != 0 => {
                 write!(f, "no-capability-to-receive-{:#x}", fault.addr)
             }
             Fault::CapFault(fault) => write!(f, "no-capability-{:#x}", fault.addr),
@@ -57,7 +57,7 @@ impl fmt::Display for Cause {
 const WRITE: Word = 2;
 
 const fn access(fault: VmFault) -> &'static str {
-    if fault.prefetch_fault {
+    if fault.prefetch_fault != 0 {
         "page-fault-fetch"
     } else if fault.fsr & WRITE != 0 {
         "page-fault-write"

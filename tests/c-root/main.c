@@ -5,8 +5,10 @@
  */
 
 #include <sel4/sel4.h>
+#include <sel4/arch/bootinfo_types.h>
 #include <sel4/arch/mapping.h>
 #include <sel4/sel4_arch/mapping.h>
+#include <umbra/bootinfo_types.h>
 
 extern char __executable_start[];
 extern char odd_syscall_instruction[], undefined_instruction[], read_word_instruction[], second_start[];
@@ -162,9 +164,9 @@ static int untyped_list(void)
 static int extra_chunks(void)
 {
     const seL4_Word order[] = {SEL4_BOOTINFO_HEADER_X86_ACPI_RSDP, SEL4_BOOTINFO_HEADER_X86_MBMMAP,
-                               SEL4_BOOTINFO_HEADER_X86_TSC_FREQ};
+                               SEL4_BOOTINFO_HEADER_X86_TSC_FREQ, UMBRA_BOOTINFO_HEADER_COMMAND_LINE};
     seL4_Word at = (seL4_Word)boot + seL4_BootInfoFrameSize, end = at + boot->extraLen;
-    for (int n = 0; n < 3; n++) {
+    for (int n = 0; n < 4; n++) {
         const seL4_BootInfoHeader *chunk = (const seL4_BootInfoHeader *)at;
         HOLDS(at + sizeof *chunk <= end && at + chunk->len <= end);
         seL4_DebugPutString("c-root chunk");
@@ -183,6 +185,10 @@ static int extra_chunks(void)
         }
         if (chunk->id == SEL4_BOOTINFO_HEADER_X86_TSC_FREQ) {
             HOLDS(chunk->len == sizeof *chunk + 4 && *(const seL4_Uint32 *)(chunk + 1) > 0);
+        }
+        if (chunk->id == UMBRA_BOOTINFO_HEADER_COMMAND_LINE) {
+            /* QEMU puts the kernel's path first. */
+            HOLDS(chunk->len > sizeof *chunk && *(const char *)(chunk + 1) == '/');
         }
         at += chunk->len;
     }

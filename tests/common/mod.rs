@@ -3,7 +3,7 @@
 //! Always: a launcher that is not finished with is killed, and QEMU with it.
 
 use std::io::{Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -204,6 +204,14 @@ impl Run {
     fn shown(&self) -> String {
         format!("--- console\n{}\n--- log\n{}\n---", self.out, self.err)
     }
+}
+
+/// A program built with the image.
+#[allow(dead_code)] // not every test program that has this module boots one
+pub fn program(name: &str) -> PathBuf {
+    // The linter may be run without an image; the tests cannot.
+    const FOLDER: Option<&str> = option_env!("UMBRA_IMAGE_DIR");
+    Path::new(FOLDER.expect("the image was built")).join(name)
 }
 
 /// A path as an argument.

@@ -300,7 +300,42 @@ mod tests {
         assert_eq!(blocks(&segments, 0x20_0000), 1);
     }
 
+    /// Numbers at which arithmetic turns.
+    const EDGES: &[u64] = &[
+        0,
+        1,
+        0xfff,
+        0x1000,
+        0x40_1000,
+        1 << 31,
+        1 << 32,
+        USER_TOP - 1,
+        USER_TOP,
+        LAST,
+        1 << 47,
+        1 << 63,
+        !0xfff,
+        u64::MAX - 1,
+        u64::MAX,
+    ];
+
     proptest! {
+        #[test]
+        fn a_file_with_wrong_numbers_is_taken_with_a_bound_or_refused_in_one_line(
+            numbers in proptest::collection::vec((0usize..21, 0..EDGES.len()), 1..6),
+        ) {
+            // The words of the file's header and of its program headers.
+            let mut file = good();
+            for (word, edge) in numbers {
+                let at = 8 * word;
+                file[at..at + 8].copy_from_slice(&EDGES[edge].to_le_bytes());
+            }
+            match check("file", &file) {
+                Ok(need) => prop_assert!(need < 1 << 32, "{need:#x}"),
+                Err(error) => prop_assert_eq!(error.to_string().lines().count(), 1),
+            }
+        }
+
         #[test]
         fn a_damaged_file_never_panics(cut in 0usize..300, at in 0usize..300, byte: u8) {
             let mut file = good();

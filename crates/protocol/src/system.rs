@@ -190,6 +190,19 @@ pub struct DomainInfo {
     pub timer: Timer,
 }
 
+/// The same on its way to a domain: what is written of it reads as a [`DomainInfo`], and the VMs stay where they are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+pub struct DomainInfoRef<'a> {
+    /// See [`DomainInfo::tsc_mhz`].
+    pub tsc_mhz: u32,
+    /// See [`DomainInfo::vms`]; not more than [`MAX_VMS`].
+    pub vms: &'a [Vm],
+    /// See [`DomainInfo::archive_length`].
+    pub archive_length: u64,
+    /// See [`DomainInfo::timer`].
+    pub timer: Timer,
+}
+
 /// The machine's deadline timer, found by root-task from the ACPI tables.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Timer {

@@ -11,6 +11,16 @@
 //! | `bin/kernel.elf` | whoever boots it |
 //! | `support/platform_gen.yaml` | tools that ask for memory and devices |
 //!
+//! The build writes two: one for the kernel with debug system calls, one for the kernel without, as seL4's own build would
+//! with `KernelDebugBuild` and `KernelPrinting` on or off.
+//!
+//! What is checked: the XML, JSON and bit-field files are read back as rust-sel4's build scripts and seL4's generators read
+//! them (element and attribute names, the grammar without comments, label and call numbers, conditions that name known
+//! options), the headers have every name that rust-sel4 takes from them and no structure that its header reader would leave
+//! half (`tests/agree.rs`), and gcc compiles a root task against them (`tests/c_root.rs` of the root package). The headers
+//! have also been read by bindgen 0.72 with rust-sel4's settings, and what came out compiles. rust-sel4 itself and seL4's
+//! libraries have not been built: they are in no package registry.
+//!
 //! Every number comes from the crate `sel4-abi`, every option it has from `sel4-config`; the headers in `headers/` are
 //! written with places for them.
 #![forbid(unsafe_code)]
@@ -87,6 +97,7 @@ templates! {
     "sel4/syscalls.h",
     "sel4/syscalls_mcs.h",
     "sel4/types.h",
+    "umbra/bootinfo_types.h",
     "umbra/objecttype.h",
 }
 

@@ -311,6 +311,7 @@ fn numbers() -> Vec<(&'static str, u64)> {
         ("EXTRA_ACPI_RSDP", extra::X86_ACPI_RSDP),
         ("EXTRA_FRAMEBUFFER", extra::X86_FRAMEBUFFER),
         ("EXTRA_TSC_FREQ", extra::X86_TSC_FREQ),
+        ("EXTRA_COMMAND_LINE", extra::COMMAND_LINE),
         ("BOOT_INFO_SIZE", size_of::<BootInfo>() as u64),
         ("BOOT_INFO_LIST", offset_of!(BootInfo, untyped_list) as u64),
     ]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use roxmltree::{Document, Node};
 use sel4::sys::label;
-use sel4_config::{Value, consts};
+use sel4_config_data::{Value, consts};
 use sel4_prefix::{Build, INCLUDE, files, tables};
 use serde_json::{Map, Value as Json};
 
@@ -222,6 +222,7 @@ fn the_configuration_is_the_one_our_crates_are_built_with() {
             Value::Number(number) => {
                 assert_eq!(options[*name], Json::String(number.to_string()), "{name}");
             }
+            Value::Text(text) => assert_eq!(options[*name], Json::String((*text).into()), "{name}"),
         }
     }
     let number = |name: &str| {
@@ -481,4 +482,91 @@ fn the_headers_have_the_names_that_rust_sel4_asks_for() {
     for name in NAMES {
         assert!(words.contains(name), "{name}");
     }
+}
+
+/// The headers that a header includes, itself among them.
+fn reached(from: &[&str]) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    let mut next: Vec<String> = from.iter().map(|&path| path.to_owned()).collect();
+    while let Some(path) = next.pop() {
+        if found.contains_key(&path) {
+            continue;
+        }
+        let text = text(&path);
+        let included = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("#include <")?.strip_suffix('>'));
+        next.extend(included.map(str::to_owned));
+        found.insert(path, text);
+    }
+    found
+}
+
+/// rust-sel4 leaves out every name that ends in `_t` and makes those of bit fields itself. A structure with a member of
+/// another such type would name what is not there.
+#[test]
+fn structures_that_rust_sel4_reads_have_no_members_of_types_it_leaves_out() {
+    let wrapper = [
+        "sel4/sel4.h",
+        "sel4/arch/mapping.h",
+        "sel4/sel4_arch/mapping.h",
+    ];
+    let made = [
+        "seL4_MessageInfo_t",
+        "seL4_CapRights_t",
+        "seL4_CNode_CapData_t",
+        "seL4_Fault_t",
+    ];
+    let headers = reached(&wrapper);
+    assert!(headers.len() > 30, "{:?}", headers.keys());
+    for (path, text) in headers {
+        let mut inside = false;
+        for line in text.lines() {
+            inside |= line.contains("struct") && line.ends_with('{');
+            inside &= !line.starts_with('}');
+            let first = line.trim_start().trim_start_matches("const ");
+            let ty = first
+                .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+                .next();
+            let left_out = ty.is_some_and(|ty| ty.ends_with("_t") && !made.contains(&ty));
+            assert!(!(inside && left_out), "{path}: {line}");
+        }
+    }
+}
+
+#[test]
+fn what_the_sel4_crate_says_it_mirrors_is_in_the_headers() {
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/../sel4/src");
+    let mut named = Vec::new();
+    let mut folders = vec![std::path::PathBuf::from(sources)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(path).expect("a source file");
+            let names = text
+                .split("libsel4: `")
+                .skip(1)
+                .filter_map(|rest| rest.split('`').next());
+            named.extend(names.map(str::to_owned));
+        }
+    }
+    // Those of the page tables are put together by a macro.
+    named.retain(|name| !name.contains('"'));
+    assert!(named.len() > 80, "only {} names", named.len());
+    let headers: String = files(Build::Debug)
+        .into_iter()
+        .map(|file| file.text)
+        .collect();
+    let words: std::collections::BTreeSet<&str> = headers
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .collect();
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|name| !words.contains(name.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "not in the headers: {missing:?}");
 }

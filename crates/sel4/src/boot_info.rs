@@ -56,7 +56,7 @@ impl Deref for BootInfoPtr {
     }
 }
 
-/// The boot information.
+/// The boot information. libsel4: `seL4_BootInfo`.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct BootInfo(abi::BootInfo);
@@ -131,7 +131,7 @@ impl BootInfo {
     }
 }
 
-/// One untyped capability.
+/// One untyped capability. libsel4: `seL4_UntypedDesc`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct UntypedDesc(abi::UntypedDesc);
@@ -141,6 +141,21 @@ impl UntypedDesc {
     #[must_use]
     pub const fn from_inner(inner: abi::UntypedDesc) -> Self {
         Self(inner)
+    }
+    /// The ABI's structure.
+    #[must_use]
+    pub const fn into_inner(self) -> abi::UntypedDesc {
+        self.0
+    }
+    /// The ABI's structure.
+    #[must_use]
+    pub const fn inner(&self) -> &abi::UntypedDesc {
+        &self.0
+    }
+    /// The ABI's structure.
+    #[must_use]
+    pub const fn inner_mut(&mut self) -> &mut abi::UntypedDesc {
+        &mut self.0
     }
     /// Its address.
     #[must_use]

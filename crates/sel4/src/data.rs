@@ -2,7 +2,7 @@
 
 use crate::{WORD_SIZE, Word, sys};
 
-/// Rights a copied capability keeps.
+/// Rights a copied capability keeps. libsel4: `seL4_CapRights_t`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct CapRights(sys::Rights);
@@ -52,6 +52,16 @@ impl CapRights {
     #[must_use]
     pub const fn into_inner(self) -> sys::Rights {
         self.0
+    }
+    /// The ABI's word.
+    #[must_use]
+    pub const fn inner(&self) -> &sys::Rights {
+        &self.0
+    }
+    /// The ABI's word.
+    #[must_use]
+    pub const fn inner_mut(&mut self) -> &mut sys::Rights {
+        &mut self.0
     }
 }
 
@@ -116,7 +126,7 @@ impl CapRightsBuilder {
     }
 }
 
-/// Guard of a CNode capability.
+/// Guard of a CNode capability. libsel4: `seL4_CNode_CapData_t`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct CNodeCapData(Word);
@@ -142,9 +152,29 @@ impl CNodeCapData {
     pub const fn into_word(self) -> Word {
         self.0
     }
+    /// From the ABI's word.
+    #[must_use]
+    pub const fn from_inner(inner: Word) -> Self {
+        Self(inner)
+    }
+    /// The ABI's word.
+    #[must_use]
+    pub const fn into_inner(self) -> Word {
+        self.0
+    }
+    /// The ABI's word.
+    #[must_use]
+    pub const fn inner(&self) -> &Word {
+        &self.0
+    }
+    /// The ABI's word.
+    #[must_use]
+    pub const fn inner_mut(&mut self) -> &mut Word {
+        &mut self.0
+    }
 }
 
-/// Builds the word of thread flags.
+/// Builds the word of thread flags. libsel4: `seL4_TCBFlag`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct TcbFlagsBuilder(Word);
 

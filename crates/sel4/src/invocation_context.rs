@@ -14,7 +14,7 @@ pub trait InvocationContext {
 pub struct NoInvocationContext;
 
 /// The calling thread's buffer, see [`set_ipc_buffer`](crate::set_ipc_buffer).
-pub use crate::state::Implicit as ImplicitInvocationContext;
+pub use crate::state::ImplicitInvocationContext;
 
 /// The context of a capability type written without one.
 pub type NoExplicitInvocationContext = ImplicitInvocationContext;

@@ -97,17 +97,17 @@ const fn received((badge, info, msg): Returned) -> RecvWithMRs {
 }
 
 impl<T: CapType, C: InvocationContext> Cap<T, C> {
-    /// Sends; waits for a receiver.
+    /// Sends; waits for a receiver. libsel4: `seL4_Send`.
     pub fn send(self, info: MessageInfo) {
         let cap = self.bits();
         self.with_context(|buffer| syscall(number::SEND, cap, info.word(), load(buffer)));
     }
-    /// Sends if a receiver waits.
+    /// Sends if a receiver waits. libsel4: `seL4_NBSend`.
     pub fn nb_send(self, info: MessageInfo) {
         let cap = self.bits();
         self.with_context(|buffer| syscall(number::NB_SEND, cap, info.word(), load(buffer)));
     }
-    /// Sends and waits for the reply.
+    /// Sends and waits for the reply. libsel4: `seL4_Call`.
     #[must_use]
     pub fn call(self, info: MessageInfo) -> MessageInfo {
         let cap = self.bits();
@@ -116,7 +116,7 @@ impl<T: CapType, C: InvocationContext> Cap<T, C> {
             store(buffer, returned).0
         })
     }
-    /// Receives.
+    /// Receives. libsel4: `seL4_Recv`.
     pub fn recv(self, reply: impl ConveysReplyAuthority) -> (MessageInfo, Badge) {
         let (cap, reply) = (self.bits(), reply.into_reply_authority().bits());
         self.with_context(|buffer| {
@@ -124,7 +124,7 @@ impl<T: CapType, C: InvocationContext> Cap<T, C> {
             store(buffer, returned)
         })
     }
-    /// Receives if a sender waits; the badge is 0 if none does.
+    /// Receives if a sender waits; the badge is 0 if none does. libsel4: `seL4_NBRecv`.
     pub fn nb_recv(self, reply: impl ConveysReplyAuthority) -> (MessageInfo, Badge) {
         let (cap, reply) = (self.bits(), reply.into_reply_authority().bits());
         self.with_context(|buffer| {
@@ -132,7 +132,7 @@ impl<T: CapType, C: InvocationContext> Cap<T, C> {
             store(buffer, returned)
         })
     }
-    /// Replies through `reply`, then receives.
+    /// Replies through `reply`, then receives. libsel4: `seL4_ReplyRecv`.
     pub fn reply_recv(
         self,
         info: MessageInfo,
@@ -144,7 +144,7 @@ impl<T: CapType, C: InvocationContext> Cap<T, C> {
             store(buffer, returned)
         })
     }
-    /// Sends through this capability if a receiver waits, then receives from `source`.
+    /// Sends through this capability if a receiver waits, then receives from `source`. libsel4: `seL4_NBSendRecv`.
     pub fn nb_send_recv<U: CapType, C1>(
         self,
         info: MessageInfo,
@@ -169,6 +169,7 @@ impl<T: CapType, C: InvocationContext> Cap<T, C> {
         })
     }
     /// Sends through this capability if a receiver waits, then waits on `source` without a reply object.
+    /// libsel4: `seL4_NBSendWait`.
     pub fn nb_send_wait<U: CapType, C1>(
         self,
         info: MessageInfo,
@@ -184,17 +185,17 @@ impl<T: CapType, C: InvocationContext> Cap<T, C> {
 }
 
 impl<T: CapType, C> Cap<T, C> {
-    /// [`send`](Self::send) in registers.
+    /// [`send`](Self::send) in registers. libsel4: `seL4_SendWithMRs`.
     #[inline]
     pub fn send_with_mrs(self, info: MessageInfo, msg: impl FastMessages) {
         syscall(number::SEND, self.bits(), info.word(), msg.prepare_in());
     }
-    /// [`nb_send`](Self::nb_send) in registers.
+    /// [`nb_send`](Self::nb_send) in registers. libsel4: `seL4_NBSendWithMRs`.
     #[inline]
     pub fn nb_send_with_mrs(self, info: MessageInfo, msg: impl FastMessages) {
         syscall(number::NB_SEND, self.bits(), info.word(), msg.prepare_in());
     }
-    /// [`call`](Self::call) in registers.
+    /// [`call`](Self::call) in registers. libsel4: `seL4_CallWithMRs`.
     #[must_use]
     #[inline]
     pub fn call_with_mrs(self, info: MessageInfo, msg: impl FastMessages) -> CallWithMRs {
@@ -204,7 +205,7 @@ impl<T: CapType, C> Cap<T, C> {
             msg,
         }
     }
-    /// [`recv`](Self::recv) in registers.
+    /// [`recv`](Self::recv) in registers. libsel4: `seL4_RecvWithMRs`.
     #[inline]
     pub fn recv_with_mrs(self, reply: impl ConveysReplyAuthority) -> RecvWithMRs {
         received(syscall_reply(
@@ -215,7 +216,7 @@ impl<T: CapType, C> Cap<T, C> {
             reply.into_reply_authority().bits(),
         ))
     }
-    /// [`nb_recv`](Self::nb_recv) in registers.
+    /// [`nb_recv`](Self::nb_recv) in registers. libsel4: `seL4_NBRecvWithMRs`.
     #[inline]
     pub fn nb_recv_with_mrs(self, reply: impl ConveysReplyAuthority) -> RecvWithMRs {
         received(syscall_reply(
@@ -226,7 +227,7 @@ impl<T: CapType, C> Cap<T, C> {
             reply.into_reply_authority().bits(),
         ))
     }
-    /// [`reply_recv`](Self::reply_recv) in registers.
+    /// [`reply_recv`](Self::reply_recv) in registers. libsel4: `seL4_ReplyRecvWithMRs`.
     #[inline]
     pub fn reply_recv_with_mrs(
         self,
@@ -243,7 +244,7 @@ impl<T: CapType, C> Cap<T, C> {
             reply,
         ))
     }
-    /// [`nb_send_recv`](Self::nb_send_recv) in registers.
+    /// [`nb_send_recv`](Self::nb_send_recv) in registers. libsel4: `seL4_NBSendRecvWithMRs`.
     #[inline]
     pub fn nb_send_recv_with_mrs<U: CapType, C1>(
         self,
@@ -263,7 +264,7 @@ impl<T: CapType, C> Cap<T, C> {
             self.bits(),
         ))
     }
-    /// [`nb_send_wait`](Self::nb_send_wait) in registers.
+    /// [`nb_send_wait`](Self::nb_send_wait) in registers. libsel4: `seL4_NBSendWaitWithMRs`.
     #[inline]
     pub fn nb_send_wait_with_mrs<U: CapType, C1>(
         self,
@@ -282,18 +283,18 @@ impl<T: CapType, C> Cap<T, C> {
 }
 
 impl<C> cap::Notification<C> {
-    /// Signals.
+    /// Signals. libsel4: `seL4_Signal`.
     #[inline]
     pub fn signal(self) {
         syscall(number::SEND, self.bits(), 0, [0; 4]);
     }
-    /// Waits for a signal; the badge is the sum of the signals' bits.
+    /// Waits for a signal; the badge is the sum of the signals' bits. libsel4: `seL4_Wait`.
     #[inline]
     pub fn wait(self) -> (WaitMessageInfo, Badge) {
         let (badge, info, _) = syscall(number::WAIT, self.bits(), 0, [0; 4]);
         (MessageInfo::from_word(info), badge)
     }
-    /// Takes the signals that are there; the badge is 0 if none is.
+    /// Takes the signals that are there; the badge is 0 if none is. libsel4: `seL4_Poll`.
     #[inline]
     pub fn poll(self) -> (MessageInfo, Badge) {
         let (badge, info, _) = syscall(number::NB_WAIT, self.bits(), 0, [0; 4]);
@@ -309,12 +310,12 @@ impl<C> cap::Reply<C> {
     }
 }
 
-/// Gives up the rest of the budget's present refill.
+/// Gives up the rest of the budget's present refill. libsel4: `seL4_Yield`.
 pub fn r#yield() {
     syscall(number::YIELD, 0, 0, [0; 4]);
 }
 
-/// Sets the calling thread's FS base.
+/// Sets the calling thread's FS base. libsel4: `seL4_SetTLSBase`.
 pub fn set_tls_base(addr: usize) {
     syscall(number::SET_TLS_BASE, addr as Word, 0, [0; 4]);
 }

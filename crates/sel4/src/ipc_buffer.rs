@@ -37,8 +37,8 @@ impl IpcBuffer {
     #[must_use]
     pub fn msg_bytes(&self) -> &[u8] {
         let words = self.msg_regs();
-        // SAFETY: the words are initialised memory of that size, and every byte pattern is a byte.
         #[allow(unsafe_code)]
+        // SAFETY: the words are initialised memory of that size, and every byte pattern is a byte.
         unsafe {
             core::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words))
         }
@@ -47,8 +47,8 @@ impl IpcBuffer {
     #[must_use]
     pub fn msg_bytes_mut(&mut self) -> &mut [u8] {
         let words = self.msg_regs_mut();
-        // SAFETY: the words are initialised memory of that size, borrowed exclusively; every byte pattern is a word.
         #[allow(unsafe_code)]
+        // SAFETY: the words are initialised memory of that size, borrowed exclusively; every byte pattern is a word.
         unsafe {
             core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words))
         }

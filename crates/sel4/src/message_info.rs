@@ -2,7 +2,7 @@
 
 use crate::{Word, sys};
 
-/// Label, capability counts and length of a message.
+/// Label, capability counts and length of a message. libsel4: `seL4_MessageInfo_t`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(transparent)]
 pub struct MessageInfo(sys::message::MessageInfo);
@@ -28,6 +28,16 @@ impl MessageInfo {
     #[must_use]
     pub const fn into_inner(self) -> sys::message::MessageInfo {
         self.0
+    }
+    /// The ABI's word.
+    #[must_use]
+    pub const fn inner(&self) -> &sys::message::MessageInfo {
+        &self.0
+    }
+    /// The ABI's word.
+    #[must_use]
+    pub const fn inner_mut(&mut self) -> &mut sys::message::MessageInfo {
+        &mut self.0
     }
     /// As it came in rsi.
     #[inline]

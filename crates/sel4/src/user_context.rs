@@ -32,7 +32,7 @@ pub struct RegisterFrame {
 /// Number of registers.
 pub(crate) const WORDS: usize = sys::USER_CONTEXT_WORDS;
 
-/// A thread's registers.
+/// A thread's registers. libsel4: `seL4_UserContext`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(transparent)]
 pub struct UserContext(RegisterFrame);
@@ -42,6 +42,11 @@ impl UserContext {
     #[must_use]
     pub const fn from_inner(inner: RegisterFrame) -> Self {
         Self(inner)
+    }
+    /// The registers by name.
+    #[must_use]
+    pub const fn into_inner(self) -> RegisterFrame {
+        self.0
     }
     /// The registers by name.
     #[must_use]

@@ -116,7 +116,7 @@ pub mod vspace_levels {
     }
 }
 
-/// Attributes of a mapping: the page-attribute-table index.
+/// Attributes of a mapping: the page-attribute-table index. libsel4: `seL4_X86_VMAttributes`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(transparent)]
 pub struct VmAttributes(Word);
@@ -144,6 +144,16 @@ impl VmAttributes {
     #[must_use]
     pub const fn into_inner(self) -> Word {
         self.0
+    }
+    /// The ABI's word.
+    #[must_use]
+    pub const fn inner(&self) -> &Word {
+        &self.0
+    }
+    /// The ABI's word.
+    #[must_use]
+    pub const fn inner_mut(&mut self) -> &mut Word {
+        &mut self.0
     }
     /// Whether all bits of `other` are there.
     #[must_use]

@@ -9,11 +9,11 @@ use super::{
 };
 use heapless::Vec;
 use protocol::{
-    layout::{INFO, INFO_MAX, IPC_BUFFER, STACK_SIZE, STACK_STRIDE, STACK_TOP},
+    layout::{INFO, IPC_BUFFER, STACK_SIZE, STACK_STRIDE, STACK_TOP},
     slots::CNODE_BITS,
-    system::{DomainInfo, Program, Segment},
+    system::{DomainInfoRef, Program, Segment},
 };
-use root_task::{memory::Place, pages};
+use root_task::{inform, memory::Place, pages};
 use sel4::{
     AbsoluteCPtr, BootInfoPtr, CNodeCapData, Cap, CapRights, CapType, UserContext, VmAttributes,
     cap, cap_type, init_thread,
@@ -49,7 +49,7 @@ impl Domain {
     pub(crate) fn new(
         workshop: &mut Workshop<'_>,
         program: &Program,
-        info: &DomainInfo,
+        info: &DomainInfoRef<'_>,
     ) -> Result<Self> {
         let cnode = workshop
             .objects
@@ -102,17 +102,13 @@ impl Domain {
         Ok(())
     }
 
-    fn inform(&mut self, workshop: &mut Workshop<'_>, info: &DomainInfo) -> Result<()> {
-        let mut bytes = [0; INFO_MAX as usize];
-        let (length, text) = bytes.split_at_mut(8);
-        let used = postcard::to_slice(info, text)
-            .map_err(|_| Error::Full("bytes of a domain's information"))?
-            .len();
-        length.copy_from_slice(&(used as u64).to_le_bytes());
-        for (vaddr, page) in (INFO..).step_by(SIZE).zip(bytes[..8 + used].chunks(SIZE)) {
-            self.page(workshop, vaddr, CapRights::read_only(), 0, page)?;
-        }
-        Ok(())
+    fn inform(&mut self, workshop: &mut Workshop<'_>, info: &DomainInfoRef<'_>) -> Result<()> {
+        let mut failed = Error::Full("bytes of a domain's information");
+        let written = inform::pages(info, |at, bytes| {
+            let page = self.page(workshop, INFO + at, CapRights::read_only(), 0, bytes);
+            page.map(drop).map_err(|error| failed = error).ok()
+        });
+        written.map_err(|_| failed)
     }
 
     /// A fresh page with `data` in it from byte `at` on.

@@ -22,7 +22,7 @@ use sel4::{BootInfoPtr, logging::PLAIN};
 use system::System;
 use window::Window;
 
-sel4_root_task::declare_root_task! { main = main, stack_size = 512 * 1024 }
+sel4_root_task::declare_root_task! { main = main, stack_size = 256 * 1024 }
 
 fn main(boot_info: &BootInfoPtr) {
     let Err(error) = run(boot_info);

@@ -13,11 +13,19 @@ use sel4::{
 /// Most tables: 4 GiB in large pages and 400 MiB in small ones.
 const MAX_TABLES: usize = 256;
 
+/// A table: the number of the region that it spans, and its level in the two lowest bits. A number, because all domains'
+/// tables lie on the stack while the system is built.
+const fn name(level: usize, vaddr: usize) -> u64 {
+    ((vaddr >> vspace_levels::span_bits(level)) << 2 | level) as u64
+}
+
+const _: () = assert!(vspace_levels::NUM_LEVELS <= 4);
+
 /// An address space under construction.
 pub(crate) struct Space {
     root: cap::VSpace,
-    /// Tables made: level, number of the region spanned.
-    tables: Vec<(usize, usize), MAX_TABLES>,
+    /// Tables made, each as [`name`] has it.
+    tables: Vec<u64, MAX_TABLES>,
 }
 
 impl Space {
@@ -55,7 +63,7 @@ impl Space {
     }
 
     fn table(&mut self, objects: &mut Objects, level: usize, vaddr: usize) -> Result<()> {
-        let key = (level, vaddr >> vspace_levels::span_bits(level));
+        let key = name(level, vaddr);
         // Pages come in rising order: the table wanted is nearly always among the last made.
         if self.tables.iter().rev().any(|made| *made == key) {
             return Ok(());

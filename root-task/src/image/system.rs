@@ -12,7 +12,7 @@ use heapless::Vec;
 use protocol::{
     device::signal,
     slots::{common, drivers, mmu, vmm},
-    system::{Archive, DomainInfo, MAX_VMS, Name, Paging, Program, Timer, Vm},
+    system::{Archive, DomainInfoRef, MAX_VMS, Name, Paging, Program, Timer, Vm},
 };
 use sel4::{
     BootInfoExtraId, BootInfoPtr, CapRights, cap, cap_type, init_thread,
@@ -151,10 +151,10 @@ struct Common<'a> {
 }
 
 impl Common<'_> {
-    fn info(&self, workshop: &Workshop<'_>, vms: &[Vm]) -> DomainInfo {
-        DomainInfo {
+    fn info<'a>(&self, workshop: &Workshop<'_>, vms: &'a [Vm]) -> DomainInfoRef<'a> {
+        DomainInfoRef {
             tsc_mhz: self.tsc_mhz,
-            vms: vms.iter().cloned().collect(),
+            vms,
             archive_length: workshop.image.length(),
             timer: self.timer,
         }

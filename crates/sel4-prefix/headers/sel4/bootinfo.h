@@ -3,7 +3,6 @@
 #pragma once
 
 #include <sel4/bootinfo_types.h>
-#include <sel4/arch/bootinfo_types.h>
 
 void seL4_InitBootInfo(seL4_BootInfo *info);
 seL4_BootInfo *seL4_GetBootInfo(void);

@@ -3,7 +3,7 @@
 use crate::{AbsoluteCPtr, InvocationContext, Result, Time, Word, cap, sys::label};
 
 impl<C: InvocationContext> cap::AsidControl<C> {
-    /// Makes a pool of a 4 KiB untyped.
+    /// Makes a pool of a 4 KiB untyped. libsel4: `seL4_X86_ASIDControl_MakePool`.
     pub fn asid_control_make_pool(self, untyped: cap::Untyped, dst: &AbsoluteCPtr) -> Result<()> {
         let words = [dst.path().bits(), dst.path().depth() as Word];
         let caps = [untyped.bits(), dst.root().bits()];
@@ -13,7 +13,7 @@ impl<C: InvocationContext> cap::AsidControl<C> {
 }
 
 impl<C: InvocationContext> cap::AsidPool<C> {
-    /// Gives an address space an ASID.
+    /// Gives an address space an ASID. libsel4: `seL4_X86_ASIDPool_Assign`.
     pub fn asid_pool_assign(self, vspace: cap::VSpace) -> Result<()> {
         self.invoke(label::X86_ASID_POOL_ASSIGN, &[vspace.bits()], &[])
             .map(drop)
@@ -26,12 +26,12 @@ impl<C: InvocationContext> cap::AsidPool<C> {
 }
 
 impl<C: InvocationContext> cap::DomainSet<C> {
-    /// Puts a thread into a scheduling domain.
+    /// Puts a thread into a scheduling domain. libsel4: `seL4_DomainSet_Set`.
     pub fn domain_set_set(self, domain: u8, tcb: cap::Tcb) -> Result<()> {
         self.invoke(label::DOMAIN_SET_SET, &[tcb.bits()], &[domain.into()])
             .map(drop)
     }
-    /// Sets an entry of the domain schedule.
+    /// Sets an entry of the domain schedule. libsel4: `seL4_DomainSet_ScheduleConfigure`.
     pub fn domain_set_schedule_configure(
         self,
         index: Word,
@@ -45,7 +45,7 @@ impl<C: InvocationContext> cap::DomainSet<C> {
         )
         .map(drop)
     }
-    /// Sets where the domain schedule begins.
+    /// Sets where the domain schedule begins. libsel4: `seL4_DomainSet_ScheduleSetStart`.
     pub fn domain_set_schedule_set_start(self, index: Word) -> Result<()> {
         self.invoke(label::DOMAIN_SCHEDULE_SET_START, &[], &[index])
             .map(drop)

@@ -7,40 +7,41 @@ impl<C: InvocationContext> AbsoluteCPtr<C> {
         let words = [self.path().bits(), self.path().depth() as Word];
         self.into_root().invoke(operation, &[], &words).map(drop)
     }
-    /// Deletes what derives from the capability here.
+    /// Deletes what derives from the capability here. libsel4: `seL4_CNode_Revoke`.
     pub fn revoke(self) -> Result<()> {
         self.invoke_on(label::CNODE_REVOKE)
     }
-    /// Empties this slot.
+    /// Empties this slot. libsel4: `seL4_CNode_Delete`.
     pub fn delete(self) -> Result<()> {
         self.invoke_on(label::CNODE_DELETE)
     }
     /// Restarts every sender that waits with the badge of the endpoint capability here.
+    /// libsel4: `seL4_CNode_CancelBadgedSends`.
     pub fn cancel_badged_sends(self) -> Result<()> {
         self.invoke_on(label::CNODE_CANCEL_BADGED_SENDS)
     }
-    /// Copies the capability at `src` to this slot, with `rights` at most.
+    /// Copies the capability at `src` to this slot, with `rights` at most. libsel4: `seL4_CNode_Copy`.
     pub fn copy(self, src: &AbsoluteCPtr, rights: CapRights) -> Result<()> {
         let words: [_; 5] = from(&self, src, [rights.into_inner().bits()]);
         self.into_root()
             .invoke(label::CNODE_COPY, &[src.root().bits()], &words)
             .map(drop)
     }
-    /// Copies, giving an endpoint or notification a badge, or a CNode a guard.
+    /// Copies, giving an endpoint or notification a badge, or a CNode a guard. libsel4: `seL4_CNode_Mint`.
     pub fn mint(self, src: &AbsoluteCPtr, rights: CapRights, badge: Word) -> Result<()> {
         let words: [_; 6] = from(&self, src, [rights.into_inner().bits(), badge]);
         self.into_root()
             .invoke(label::CNODE_MINT, &[src.root().bits()], &words)
             .map(drop)
     }
-    /// Moves the capability at `src` to this slot.
+    /// Moves the capability at `src` to this slot. libsel4: `seL4_CNode_Move`.
     pub fn move_(self, src: &AbsoluteCPtr) -> Result<()> {
         let words: [_; 4] = from(&self, src, []);
         self.into_root()
             .invoke(label::CNODE_MOVE, &[src.root().bits()], &words)
             .map(drop)
     }
-    /// Moves, giving a CNode a guard.
+    /// Moves, giving a CNode a guard. libsel4: `seL4_CNode_Mutate`.
     pub fn mutate(self, src: &AbsoluteCPtr, badge: Word) -> Result<()> {
         let words: [_; 5] = from(&self, src, [badge]);
         self.into_root()
@@ -48,6 +49,7 @@ impl<C: InvocationContext> AbsoluteCPtr<C> {
             .map(drop)
     }
     /// Moves the capability at `pivot` to this slot and the one at `src` to `pivot`, in one step.
+    /// libsel4: `seL4_CNode_Rotate`.
     pub fn rotate(
         self,
         pivot: &AbsoluteCPtr,

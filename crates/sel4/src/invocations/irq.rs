@@ -3,13 +3,14 @@
 use crate::{AbsoluteCPtr, InvocationContext, Result, Word, cap, sys::label};
 
 impl<C: InvocationContext> cap::IrqControl<C> {
-    /// Takes an interrupt by its number; only a kernel that uses the 8259 answers.
+    /// Takes an interrupt by its number; only a kernel that uses the 8259 answers. libsel4: `seL4_IRQControl_Get`.
     pub fn irq_control_get(self, irq: Word, dst: &AbsoluteCPtr) -> Result<()> {
         let words = [irq, dst.path().bits(), dst.path().depth() as Word];
         self.invoke(label::IRQ_ISSUE_IRQ_HANDLER, &[dst.root().bits()], &words)
             .map(drop)
     }
     /// Takes an I/O-APIC pin. `level` 1 is level-triggered, `polarity` 1 is active low; `vector` is the caller's choice.
+    /// libsel4: `seL4_IRQControl_GetIOAPIC`.
     pub fn irq_control_get_ioapic(
         self,
         ioapic: Word,
@@ -35,7 +36,7 @@ impl<C: InvocationContext> cap::IrqControl<C> {
         )
         .map(drop)
     }
-    /// Takes a message-signalled interrupt.
+    /// Takes a message-signalled interrupt. libsel4: `seL4_IRQControl_GetMSI`.
     pub fn irq_control_get_msi(
         self,
         bus: Word,
@@ -64,23 +65,23 @@ impl<C: InvocationContext> cap::IrqControl<C> {
 }
 
 impl<C: InvocationContext> cap::IrqHandler<C> {
-    /// Lets the next interrupt come.
+    /// Lets the next interrupt come. libsel4: `seL4_IRQHandler_Ack`.
     pub fn irq_handler_ack(self) -> Result<()> {
         self.invoke(label::IRQ_ACK, &[], &[]).map(drop)
     }
-    /// Says which notification the interrupt signals.
+    /// Says which notification the interrupt signals. libsel4: `seL4_IRQHandler_SetNotification`.
     pub fn irq_handler_set_notification(self, notification: cap::Notification) -> Result<()> {
         self.invoke(label::IRQ_SET_HANDLER, &[notification.bits()], &[])
             .map(drop)
     }
-    /// Lets the interrupt signal nothing.
+    /// Lets the interrupt signal nothing. libsel4: `seL4_IRQHandler_Clear`.
     pub fn irq_handler_clear(self) -> Result<()> {
         self.invoke(label::IRQ_CLEAR_HANDLER, &[], &[]).map(drop)
     }
 }
 
 impl<C: InvocationContext> cap::IOPortControl<C> {
-    /// Takes ports `first_port..=last_port`.
+    /// Takes ports `first_port..=last_port`. libsel4: `seL4_X86_IOPortControl_Issue`.
     pub fn ioport_control_issue(
         self,
         first_port: Word,
@@ -103,32 +104,32 @@ impl<C: InvocationContext> cap::IOPortControl<C> {
 }
 
 impl<C: InvocationContext> cap::IOPort<C> {
-    /// Reads a byte.
+    /// Reads a byte. libsel4: `seL4_X86_IOPort_In8`.
     pub fn ioport_in8(self, port: u16) -> Result<u8> {
         self.invoke(label::X86_IO_PORT_IN8, &[], &[port.into()])
             .map(|words| words[0] as u8)
     }
-    /// Reads 16 bits.
+    /// Reads 16 bits. libsel4: `seL4_X86_IOPort_In16`.
     pub fn ioport_in16(self, port: u16) -> Result<u16> {
         self.invoke(label::X86_IO_PORT_IN16, &[], &[port.into()])
             .map(|words| words[0] as u16)
     }
-    /// Reads 32 bits.
+    /// Reads 32 bits. libsel4: `seL4_X86_IOPort_In32`.
     pub fn ioport_in32(self, port: u16) -> Result<u32> {
         self.invoke(label::X86_IO_PORT_IN32, &[], &[port.into()])
             .map(|words| words[0] as u32)
     }
-    /// Writes a byte.
+    /// Writes a byte. libsel4: `seL4_X86_IOPort_Out8`.
     pub fn ioport_out8(self, port: u16, value: u8) -> Result<()> {
         self.invoke(label::X86_IO_PORT_OUT8, &[], &[port.into(), value.into()])
             .map(drop)
     }
-    /// Writes 16 bits.
+    /// Writes 16 bits. libsel4: `seL4_X86_IOPort_Out16`.
     pub fn ioport_out16(self, port: u16, value: u16) -> Result<()> {
         self.invoke(label::X86_IO_PORT_OUT16, &[], &[port.into(), value.into()])
             .map(drop)
     }
-    /// Writes 32 bits.
+    /// Writes 32 bits. libsel4: `seL4_X86_IOPort_Out32`.
     pub fn ioport_out32(self, port: u16, value: u32) -> Result<()> {
         self.invoke(label::X86_IO_PORT_OUT32, &[], &[port.into(), value.into()])
             .map(drop)

@@ -6,7 +6,7 @@ use crate::{
 };
 
 impl<T: CapTypeForFrameObject, C: InvocationContext> Cap<T, C> {
-    /// Maps the frame.
+    /// Maps the frame. libsel4: `seL4_X86_Page_Map`.
     pub fn frame_map(
         self,
         vspace: cap::VSpace,
@@ -22,11 +22,11 @@ impl<T: CapTypeForFrameObject, C: InvocationContext> Cap<T, C> {
         self.invoke(label::X86_PAGE_MAP, &[vspace.bits()], &words)
             .map(drop)
     }
-    /// Unmaps the frame from wherever this capability mapped it.
+    /// Unmaps the frame from wherever this capability mapped it. libsel4: `seL4_X86_Page_Unmap`.
     pub fn frame_unmap(self) -> Result<()> {
         self.invoke(label::X86_PAGE_UNMAP, &[], &[]).map(drop)
     }
-    /// The frame's physical address.
+    /// The frame's physical address. libsel4: `seL4_X86_Page_GetAddress`.
     pub fn frame_get_address(self) -> Result<usize> {
         self.invoke(label::X86_PAGE_GET_ADDRESS, &[], &[])
             .map(|words| words[0] as usize)
@@ -36,11 +36,11 @@ impl<T: CapTypeForFrameObject, C: InvocationContext> Cap<T, C> {
 macro_rules! tables {
     ($($ty:ident: $map:ident = $map_label:ident, $unmap:ident = $unmap_label:ident;)*) => { $(
         impl<C: InvocationContext> cap::$ty<C> {
-            /// Maps the table.
+            #[doc = concat!("Maps the table. libsel4: `seL4_X86_", stringify!($ty), "_Map`.")]
             pub fn $map(self, vspace: cap::VSpace, vaddr: usize, attr: VmAttributes) -> Result<()> {
                 self.invoke(label::$map_label, &[vspace.bits()], &[vaddr as Word, attr.into_inner()]).map(drop)
             }
-            /// Unmaps the table.
+            #[doc = concat!("Unmaps the table. libsel4: `seL4_X86_", stringify!($ty), "_Unmap`.")]
             pub fn $unmap(self) -> Result<()> {
                 self.invoke(label::$unmap_label, &[], &[]).map(drop)
             }

@@ -113,8 +113,8 @@ pub(crate) mod recorder {
 
     fn decode(entry: Entry, buffer: *const IpcBuffer) -> Invocation {
         let info = MessageInfo::from_word(entry.info);
-        // SAFETY: the buffer is leaked, and the invocation that uses it is in its system call now.
         #[allow(unsafe_code)]
+        // SAFETY: the buffer is leaked, and the invocation that uses it is in its system call now.
         let buffer = unsafe { &*buffer };
         let mut words = buffer.msg_regs().to_vec();
         words[..4].copy_from_slice(&entry.mrs);
@@ -140,8 +140,8 @@ pub(crate) mod recorder {
             for (i, word) in answer.iter().enumerate() {
                 match registers.get_mut(i) {
                     Some(register) => *register = *word,
-                    // SAFETY: as above; the caller reads the words only after the system call.
                     #[allow(unsafe_code)]
+                    // SAFETY: as above; the caller reads the words only after the system call.
                     None => unsafe { (*address).msg_regs_mut()[i] = *word },
                 }
             }

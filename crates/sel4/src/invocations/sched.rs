@@ -22,6 +22,7 @@ impl SchedFlags {
 
 impl<C: InvocationContext> cap::SchedControl<C> {
     /// Gives a scheduling context `budget` of every `period` microseconds; equal ones mean round robin.
+    /// libsel4: `seL4_SchedControl_ConfigureFlags`.
     pub fn sched_control_configure_flags(
         self,
         sched_context: cap::SchedContext,
@@ -48,26 +49,27 @@ impl Bindable for cap_type::Tcb {}
 impl Bindable for cap_type::Notification {}
 
 impl<C: InvocationContext> cap::SchedContext<C> {
-    /// Binds a thread or a notification.
+    /// Binds a thread or a notification. libsel4: `seL4_SchedContext_Bind`.
     pub fn bind<T: Bindable>(self, object: Cap<T>) -> Result<()> {
         self.invoke(label::SCHED_CONTEXT_BIND, &[object.bits()], &[])
             .map(drop)
     }
-    /// Unbinds everything.
+    /// Unbinds everything. libsel4: `seL4_SchedContext_Unbind`.
     pub fn unbind(self) -> Result<()> {
         self.invoke(label::SCHED_CONTEXT_UNBIND, &[], &[]).map(drop)
     }
-    /// Unbinds one object.
+    /// Unbinds one object. libsel4: `seL4_SchedContext_UnbindObject`.
     pub fn unbind_object<T: Bindable>(self, object: Cap<T>) -> Result<()> {
         self.invoke(label::SCHED_CONTEXT_UNBIND_OBJECT, &[object.bits()], &[])
             .map(drop)
     }
-    /// Microseconds used since last asked.
+    /// Microseconds used since last asked. libsel4: `seL4_SchedContext_Consumed`.
     pub fn consumed(self) -> Result<Time> {
         self.invoke(label::SCHED_CONTEXT_CONSUMED, &[], &[])
             .map(|words| words[0])
     }
     /// Lets its thread run next if priorities allow; the result is as [`consumed`](Self::consumed)'s.
+    /// libsel4: `seL4_SchedContext_YieldTo`.
     pub fn yield_to(self) -> Result<Time> {
         self.invoke(label::SCHED_CONTEXT_YIELD_TO, &[], &[])
             .map(|words| words[0])

@@ -9,18 +9,18 @@ use crate::{
 const SUSPEND_OR_RESUME: Word = 1;
 
 impl<C: InvocationContext> cap::Tcb<C> {
-    /// Reads the first `count` registers.
+    /// Reads the first `count` registers. libsel4: `seL4_TCB_ReadRegisters`.
     pub fn tcb_read_registers(self, suspend: bool, count: Word) -> Result<UserContext> {
         let mut words = [0; user_context::WORDS];
         let flags = if suspend { SUSPEND_OR_RESUME } else { 0 };
         self.invoke_into(label::TCB_READ_REGISTERS, &[], &[flags, count], &mut words)?;
         Ok(UserContext::from_words(words))
     }
-    /// Reads every register.
+    /// Reads every register. libsel4: `seL4_TCB_ReadRegisters`.
     pub fn tcb_read_all_registers(self, suspend: bool) -> Result<UserContext> {
         self.tcb_read_registers(suspend, user_context::WORDS as Word)
     }
-    /// Writes the first `count` registers.
+    /// Writes the first `count` registers. libsel4: `seL4_TCB_WriteRegisters`.
     pub fn tcb_write_registers(
         self,
         resume: bool,
@@ -36,11 +36,12 @@ impl<C: InvocationContext> cap::Tcb<C> {
         self.invoke(label::TCB_WRITE_REGISTERS, &[], &words[..2 + count])
             .map(drop)
     }
-    /// Writes every register.
+    /// Writes every register. libsel4: `seL4_TCB_WriteRegisters`.
     pub fn tcb_write_all_registers(self, resume: bool, regs: &mut UserContext) -> Result<()> {
         self.tcb_write_registers(resume, user_context::WORDS as Word, regs)
     }
     /// Copies registers from `source`: the frame (instruction pointer, stack, general registers) or the rest, or both.
+    /// libsel4: `seL4_TCB_CopyRegisters`.
     pub fn tcb_copy_registers(
         self,
         source: cap::Tcb,
@@ -56,25 +57,26 @@ impl<C: InvocationContext> cap::Tcb<C> {
         self.invoke(label::TCB_COPY_REGISTERS, &[source.bits()], &[flags])
             .map(drop)
     }
-    /// Lets the thread run from where it is.
+    /// Lets the thread run from where it is. libsel4: `seL4_TCB_Resume`.
     pub fn tcb_resume(self) -> Result<()> {
         self.invoke(label::TCB_RESUME, &[], &[]).map(drop)
     }
-    /// Stops the thread.
+    /// Stops the thread. libsel4: `seL4_TCB_Suspend`.
     pub fn tcb_suspend(self) -> Result<()> {
         self.invoke(label::TCB_SUSPEND, &[], &[]).map(drop)
     }
-    /// Sets the priority, up to `authority`'s maximum.
+    /// Sets the priority, up to `authority`'s maximum. libsel4: `seL4_TCB_SetPriority`.
     pub fn tcb_set_priority(self, authority: cap::Tcb, priority: Word) -> Result<()> {
         self.invoke(label::TCB_SET_PRIORITY, &[authority.bits()], &[priority])
             .map(drop)
     }
-    /// Sets the maximum controlled priority, up to `authority`'s.
+    /// Sets the maximum controlled priority, up to `authority`'s. libsel4: `seL4_TCB_SetMCPriority`.
     pub fn tcb_set_mc_priority(self, authority: cap::Tcb, mcp: Word) -> Result<()> {
         self.invoke(label::TCB_SET_MC_PRIORITY, &[authority.bits()], &[mcp])
             .map(drop)
     }
     /// Sets priorities, scheduling context and fault endpoint. Null capabilities stand for "none".
+    /// libsel4: `seL4_TCB_SetSchedParams`.
     pub fn tcb_set_sched_params(
         self,
         authority: cap::Tcb,
@@ -87,12 +89,12 @@ impl<C: InvocationContext> cap::Tcb<C> {
         self.invoke(label::TCB_SET_SCHED_PARAMS, &caps, &[mcp, priority])
             .map(drop)
     }
-    /// Sets the endpoint of timeout faults.
+    /// Sets the endpoint of timeout faults. libsel4: `seL4_TCB_SetTimeoutEndpoint`.
     pub fn tcb_set_timeout_endpoint(self, endpoint: cap::Endpoint) -> Result<()> {
         self.invoke(label::TCB_SET_TIMEOUT_ENDPOINT, &[endpoint.bits()], &[])
             .map(drop)
     }
-    /// Sets CSpace, address space and IPC buffer.
+    /// Sets CSpace, address space and IPC buffer. libsel4: `seL4_TCB_Configure`.
     pub fn tcb_configure(
         self,
         cspace_root: cap::CNode,
@@ -113,7 +115,7 @@ impl<C: InvocationContext> cap::Tcb<C> {
         )
         .map(drop)
     }
-    /// Sets fault endpoint, CSpace and address space.
+    /// Sets fault endpoint, CSpace and address space. libsel4: `seL4_TCB_SetSpace`.
     pub fn tcb_set_space(
         self,
         fault_ep: CPtr,
@@ -129,32 +131,32 @@ impl<C: InvocationContext> cap::Tcb<C> {
         )
         .map(drop)
     }
-    /// Sets the IPC buffer.
+    /// Sets the IPC buffer. libsel4: `seL4_TCB_SetIPCBuffer`.
     pub fn tcb_set_ipc_buffer(self, address: Word, frame: cap::Granule) -> Result<()> {
         self.invoke(label::TCB_SET_IPC_BUFFER, &[frame.bits()], &[address])
             .map(drop)
     }
-    /// Sets the FS base.
+    /// Sets the FS base. libsel4: `seL4_TCB_SetTLSBase`.
     pub fn tcb_set_tls_base(self, tls_base: Word) -> Result<()> {
         self.invoke(label::TCB_SET_TLS_BASE, &[], &[tls_base])
             .map(drop)
     }
-    /// Clears and sets flags; the result is the new ones.
+    /// Clears and sets flags; the result is the new ones. libsel4: `seL4_TCB_SetFlags`.
     pub fn tcb_set_flags(self, clear: Word, set: Word) -> Result<Word> {
         self.invoke(label::TCB_SET_FLAGS, &[], &[clear, set])
             .map(|words| words[0])
     }
-    /// Lets signals of `notification` reach the thread while it receives.
+    /// Lets signals of `notification` reach the thread while it receives. libsel4: `seL4_TCB_BindNotification`.
     pub fn tcb_bind_notification(self, notification: cap::Notification) -> Result<()> {
         self.invoke(label::TCB_BIND_NOTIFICATION, &[notification.bits()], &[])
             .map(drop)
     }
-    /// Undoes [`tcb_bind_notification`](Self::tcb_bind_notification).
+    /// Undoes [`tcb_bind_notification`](Self::tcb_bind_notification). libsel4: `seL4_TCB_UnbindNotification`.
     pub fn tcb_unbind_notification(self) -> Result<()> {
         self.invoke(label::TCB_UNBIND_NOTIFICATION, &[], &[])
             .map(drop)
     }
-    /// Names the thread in the kernel's debug output; a name is cut to what fits.
+    /// Names the thread in the kernel's debug output; a name is cut to what fits. libsel4: `seL4_DebugNameThread`.
     pub fn debug_name(self, name: &[u8]) {
         let cap = self.bits();
         self.with_context(|buffer| {

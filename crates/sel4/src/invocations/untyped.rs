@@ -4,6 +4,7 @@ use crate::{AbsoluteCPtr, InvocationContext, ObjectBlueprint, Result, Word, cap,
 
 impl<C: InvocationContext> cap::Untyped<C> {
     /// Makes `num_objects` objects, capabilities to them in the slots of the CNode `dst` from `dst_offset` on.
+    /// libsel4: `seL4_Untyped_Retype`.
     pub fn untyped_retype(
         self,
         blueprint: &ObjectBlueprint,

@@ -1,10 +1,12 @@
-/* Chunks of boot information that x86 has. */
+/* Chunks of boot information that x86 has. As upstream, no other header includes this one: rust-sel4's reader of headers
+ * leaves out every name that ends in _t, and then structures with members of such types. */
 
 #pragma once
 
 #include <sel4/config.h>
 #include <sel4/macros.h>
 #include <sel4/simple_types.h>
+#include <sel4/bootinfo_types.h>
 
 #define SEL4_MULTIBOOT_MAX_MMAP_ENTRIES 50
 #define SEL4_MULTIBOOT_RAM_REGION_TYPE 1
