@@ -4,11 +4,14 @@
 #[allow(dead_code)] // not every test program that has this module uses all of it
 mod common;
 
+use std::fs;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use common::{Session, UMBRA};
+use liblzma::read::XzDecoder;
 use libtest_mimic::{Arguments, Failed, Trial};
 
 /// For a guest that answers at once, on a slow machine.
@@ -35,6 +38,7 @@ fn main() -> ExitCode {
             "vmlinuz-686-pae",
             || linux("linux-686-pae", "nested"),
         ),
+        trial("linux_boots_by_its_pvh_entry", "vmlinuz", pvh_linux),
         trial("memtest_finds_no_error", "memtest86+x64.bin", || {
             memtest("memtest");
         }),
@@ -80,6 +84,46 @@ fn linux(guest: &str, paging: &str) {
     session.expect(PROMPT, SHORT);
     session.send("poweroff\n");
     session.finish(SHORT).ends_with(0).says("main powered off");
+}
+
+/// The kernel inside Debian's bzImage: an ELF file whose note names a PVH entry, and that says nothing of Linux's own protocol.
+fn pvh_linux() {
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/linux/cache");
+    let bzimage = fs::read(cache.join("vmlinuz")).expect("it is there");
+    let busybox = fs::read("/bin/busybox").expect("./setup installs it");
+    let init = include_bytes!("../guests/linux/init");
+    let folder = tempfile::tempdir().expect("a folder");
+    let [kernel, initramfs] = ["vmlinux", "initramfs"].map(|name| folder.path().join(name));
+    fs::write(&kernel, vmlinux(&bzimage)).expect("a file");
+    fs::write(&initramfs, image::initramfs::build(&busybox, init)).expect("a file");
+    let [kernel, initramfs] = [&kernel, &initramfs].map(|path| path.to_str().expect("text"));
+
+    let mut session = start(&[
+        "--kernel",
+        kernel,
+        "--initrd",
+        initramfs,
+        "--append",
+        "console=ttyS0",
+    ]);
+    session.expect("Booting paravirtualized kernel", SHORT);
+    session.expect(PROMPT, LONG);
+    session.send("poweroff\n");
+    session.finish(SHORT).ends_with(0).says("main powered off");
+}
+
+/// The program that a bzImage unpacks (Linux, Documentation/arch/x86/boot.rst: `setup_sects`, `payload_offset`,
+/// `payload_length`); Debian packs it with xz.
+fn vmlinux(bzimage: &[u8]) -> Vec<u8> {
+    let word = |at: usize| u32::from_le_bytes(bzimage[at..at + 4].try_into().expect("four bytes"));
+    let protected_mode = (usize::from(bzimage[0x1f1]) + 1) * 512;
+    let payload = &bzimage[protected_mode + word(0x248) as usize..][..word(0x24c) as usize];
+    let mut program = Vec::new();
+    // Four bytes of length follow the packed stream.
+    XzDecoder::new(payload)
+        .read_to_end(&mut program)
+        .expect("an xz stream");
+    program
 }
 
 /// Until the test that comes after the address tests and the moving inversions, without an error; then Escape, which resets
