@@ -4,12 +4,11 @@
 #[allow(dead_code)] // each test program uses a part of it
 mod common;
 
-use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use common::{Run, Session, UMBRA, text};
+use common::{Run, Session, UMBRA, program, text};
 use libtest_mimic::{Arguments, Failed, Trial};
 
 include!("conformance/src/names.rs");
@@ -40,9 +39,7 @@ fn main() -> ExitCode {
 
 /// Everything the root task said.
 fn run() -> String {
-    // The linter may be run without an image; the tests cannot.
-    const FOLDER: Option<&str> = option_env!("UMBRA_IMAGE_DIR");
-    let program = Path::new(FOLDER.expect("the image was built")).join("conformance");
+    let program = program("conformance");
     let limit = LIMIT.as_secs().to_string();
     let mut command = Command::new(UMBRA);
     command

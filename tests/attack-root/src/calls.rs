@@ -43,7 +43,12 @@ pub mod slot {
         IRQ_HANDLER = 27: "An interrupt line of no device.",
         IO_PORT = 28: "Port 0x80, which does nothing.",
         DOMAIN_SET = 29: "Authority over scheduling domains.",
-        END = 30: "One past the last of them.",
+        IO_PORT_CONTROL = 30: "Authority over I/O ports, of which all but eight that do nothing are taken.",
+        DEVICE_UNTYPED = 31: "Untyped memory of no device: addresses where nothing is.",
+        HUGE_FRAME = 32: "A 1 GiB frame of the same.",
+        BADGED_ENDPOINT = 33: "The endpoint with a badge, to send alone.",
+        BADGED_NOTIFICATION = 34: "The notification with a badge, to send alone.",
+        END = 35: "One past the last of them.",
     }
 }
 
@@ -51,6 +56,8 @@ pub mod slot {
 pub const CNODE_BITS: u64 = 8;
 /// Where the hostile thread's one page of code is.
 pub const CODE: u64 = 0x40_0000;
+/// First of the eight ports that nobody holds: they belong to the old DMA controllers' page registers.
+pub const PORTS: u64 = 0x88;
 /// Its IPC buffer.
 pub const BUFFER: u64 = 0x50_0000;
 
@@ -81,7 +88,8 @@ pub struct Call {
 fn labels(of: u64) -> &'static [u64] {
     use label::*;
     match of {
-        slot::UNTYPED => &[UNTYPED_RETYPE],
+        slot::UNTYPED | slot::DEVICE_UNTYPED => &[UNTYPED_RETYPE],
+        slot::IO_PORT_CONTROL => &[X86_IO_PORT_CONTROL_ISSUE],
         slot::CNODE => &[
             CNODE_REVOKE,
             CNODE_DELETE,
@@ -118,7 +126,7 @@ fn labels(of: u64) -> &'static [u64] {
             SCHED_CONTEXT_YIELD_TO,
         ],
         slot::SCHED_CONTROL => &[SCHED_CONTROL_CONFIGURE_FLAGS],
-        slot::FRAME | slot::FRAME_MAPPED | slot::LARGE_FRAME => &[
+        slot::FRAME | slot::FRAME_MAPPED | slot::LARGE_FRAME | slot::HUGE_FRAME => &[
             X86_PAGE_MAP,
             X86_PAGE_UNMAP,
             X86_PAGE_GET_ADDRESS,
@@ -188,6 +196,7 @@ fn extra(label: u64) -> u64 {
         | CNODE_MINT
         | CNODE_MOVE
         | CNODE_MUTATE
+        | X86_IO_PORT_CONTROL_ISSUE
         | IRQ_ISSUE_IRQ_HANDLER => slot::CNODE,
         X86_PAGE_MAP
         | X86_PDPT_MAP
@@ -218,7 +227,7 @@ fn word(rng: &mut Rng) -> u64 {
         7 => (1u64 << rng.below(64)).wrapping_sub(1),
         8 => rng.below(1024) << 12,
         9 => u64::MAX,
-        10 => rng.pick(&[CODE, BUFFER, 0x20_0000, 1 << 30, 1 << 39]),
+        10 => rng.pick(&[PORTS, CODE, BUFFER, 0x20_0000, 1 << 30, 1 << 39]),
         11 => 0xffff_8000_0000_0000 | rng.next() >> 20,
         12 => rng.next() << rng.below(64),
         13 => rng.below(16).wrapping_neg(),

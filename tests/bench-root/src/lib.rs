@@ -28,6 +28,14 @@ impl Summary {
         }
     }
 
+    /// A single one.
+    #[must_use]
+    pub fn of(cost: u64) -> Self {
+        let mut one = Self::new();
+        one.add(0, cost, 0);
+        one
+    }
+
     /// One more: the difference of two readings, less what a pair of readings costs by itself.
     pub fn add(&mut self, first: u64, last: u64, overhead: u64) {
         let cost = last.wrapping_sub(first).saturating_sub(overhead);

@@ -2,6 +2,32 @@
 macro_rules! behaviours {
     ($use:ident) => {
         $use! {
+            entry:
+                a_system_call_keeps_its_number_and_the_flags
+                calling_an_object_answers_with_badge_zero
+                a_poll_of_nothing_writes_the_badge_alone
+                a_bound_signal_leaves_the_message_information
+                words_in_registers_are_not_those_of_the_buffer
+                a_thread_sets_its_own_tls_base
+                a_breakpoint_instruction_is_exception_3
+                a_traced_instruction_is_exception_1
+                a_traced_system_call_is_not_trapped_in_the_kernel
+                the_machines_vectors_are_closed_to_user_mode
+                the_first_and_the_last_trap_vector_are_unknown_system_calls
+                a_send_to_an_object_does_its_operation_and_answers_nothing;
+            boot:
+                the_initial_slots_hold_what_they_are_named_for
+                slots_are_handed_out_in_the_stated_order
+                there_is_one_node_and_no_iommu
+                the_boot_information_lies_behind_the_buffer
+                untyped_memory_is_listed_devices_first_and_nothing_twice
+                extra_pieces_follow_one_another_to_the_end
+                the_kernels_command_line_is_told
+                the_firmwares_root_pointer_is_copied
+                the_loaders_memory_map_holds_all_ram_that_is_given_out
+                the_rate_of_the_time_stamp_counter_is_told
+                the_initial_context_is_of_the_smallest_size
+                the_initial_cnodes_guard_fills_an_address;
             ipc:
                 a_send_of_every_length_arrives_whole
                 a_queued_send_of_every_length_arrives_whole
@@ -34,7 +60,14 @@ macro_rules! behaviours {
                 deleting_an_endpoint_restarts_its_senders
                 a_reply_object_used_again_stops_the_caller_it_had
                 deleting_a_reply_object_stops_its_caller
-                registers_that_no_message_uses_survive_a_call;
+                registers_that_no_message_uses_survive_a_call
+                a_thread_without_buffer_sends_four_words
+                a_buffer_that_may_only_be_read_sends_all_and_receives_four
+                a_reply_object_is_not_looked_at_by_a_wait_for_a_signal
+                a_first_phase_acts_on_frames_and_not_on_threads_or_contexts
+                a_deleted_reply_object_ends_the_receive_it_was_given_to
+                a_receiver_whose_endpoint_is_deleted_receives_again
+                a_caller_resumed_in_its_call_calls_again;
             transfer:
                 a_capability_sent_with_grant_arrives_in_the_receive_slot
                 without_grant_no_capability_arrives
@@ -46,7 +79,10 @@ macro_rules! behaviours {
                 a_received_capability_is_a_child_of_the_senders_original
                 a_reply_object_with_grant_transfers
                 a_reply_object_without_grant_does_not
-                too_few_capabilities_are_a_truncated_message;
+                too_few_capabilities_are_a_truncated_message
+                the_first_failure_ends_the_transfer
+                a_receive_slot_that_cannot_be_found_takes_badges_alone
+                a_transferred_capability_keeps_its_badge_and_rights;
             notification:
                 signals_add_up_until_they_are_taken
                 a_signal_without_badge_still_wakes
@@ -100,7 +136,18 @@ macro_rules! behaviours {
                 a_timeout_tells_badge_and_time_and_its_empty_reply_goes_on
                 a_round_robin_thread_never_times_out
                 a_server_that_times_out_is_answered_for_and_restored
-                a_thread_in_its_domain_again_runs_first_among_equals;
+                a_thread_in_its_domain_again_runs_first_among_equals
+                a_woken_equal_goes_behind_its_peers
+                a_ready_thread_given_its_priority_again_goes_first
+                yielding_to_a_lower_thread_puts_it_before_its_equals
+                a_yield_is_no_timeout
+                a_timeout_of_a_thread_without_context_is_one_word
+                a_timeout_after_an_answer_has_the_call_done_again
+                the_longest_period_is_told_by_what_is_refused
+                refills_are_what_fits_behind_the_header
+                a_notification_needs_no_right_to_hold_a_context
+                a_ready_context_can_be_bound_to_a_blocked_thread
+                releases_come_within_two_microseconds_of_their_time;
             donation:
                 an_answer_by_send_gives_the_time_back_and_stops_the_server
                 anybody_may_answer_with_the_reply_object
@@ -116,7 +163,17 @@ macro_rules! behaviours {
                 a_lent_context_is_lent_again_when_its_thread_is_deleted
                 a_passive_thread_takes_a_pending_signals_context_when_it_receives
                 a_yielder_goes_on_when_the_thread_it_yielded_to_is_suspended_or_deleted
-                a_timeout_of_a_server_and_then_of_its_proxy_are_both_heard;
+                a_timeout_of_a_server_and_then_of_its_proxy_are_both_heard
+                a_call_to_a_server_with_time_of_its_own_moves_none
+                a_server_takes_the_next_callers_time_when_it_has_given_back_the_last
+                a_thread_keeps_what_a_deleted_notification_lent_it;
+            stories:
+                every_system_call_keeps_the_registers_it_does_not_answer_in
+                a_thread_sets_its_own_tls_base_by_its_capability
+                a_higher_thread_runs_in_the_middle_of_a_long_revocation
+                a_deleted_yielder_leaves_the_thread_it_yielded_to
+                callers_under_a_deleted_context_go_on_behind_their_calls_with_another
+                memory_lent_as_a_copy_and_taken_back_is_lent_again;
             fault:
                 a_read_of_nothing_tells_address_and_error_code
                 a_write_to_code_tells_that_it_was_a_write
@@ -144,7 +201,12 @@ macro_rules! behaviours {
                 revoking_the_endpoint_takes_the_handler_away
                 a_handler_keeps_the_endpoint_when_its_source_is_deleted
                 a_passive_handler_works_on_the_faulting_threads_time
-                resuming_a_faulted_thread_forgets_the_fault;
+                resuming_a_faulted_thread_forgets_the_fault
+                a_thread_whose_root_is_gone_has_an_invalid_root
+                a_level_of_more_bits_than_are_left_is_a_depth_mismatch
+                an_address_may_be_longer_than_its_path
+                a_fault_that_waits_for_its_handler_ends_with_the_endpoint
+                a_fault_that_waits_for_its_handler_ends_when_it_is_cancelled;
             tcb:
                 registers_written_are_read_back
                 registers_are_written_made_harmless
@@ -159,10 +221,13 @@ macro_rules! behaviours {
                 the_tls_base_is_set_by_the_thread_and_by_others
                 each_thread_has_segment_bases_of_its_own
                 each_thread_has_an_fpu_of_its_own
+                threads_preempted_while_they_compute_keep_their_results
                 a_fresh_threads_fpu_is_clean
                 the_fpu_flag_makes_its_use_exception_7
                 deleting_a_thread_that_waits_takes_it_out_of_the_queue
-                a_thread_that_deletes_itself_is_gone;
+                a_thread_that_deletes_itself_is_gone
+                reading_registers_may_suspend
+                spaces_are_refused_in_the_stated_order;
             cnode:
                 cnode_operations_refuse_in_the_stated_order
                 a_lookup_that_fails_tells_where
@@ -181,7 +246,13 @@ macro_rules! behaviours {
                 cnodes_that_hold_each_other_can_be_deleted
                 a_tree_of_two_thousand_capabilities_is_revoked
                 revoking_memory_takes_everything_made_of_it
-                rights_only_shrink;
+                rights_only_shrink
+                a_moved_capability_keeps_its_place_in_the_tree
+                a_mutated_capability_keeps_its_place_in_the_tree
+                rights_matter_to_no_other_kind
+                an_original_of_any_kind_takes_its_copies
+                control_of_time_spaces_and_domains_can_be_copied
+                a_badge_is_nothing_to_a_reply_object;
             untyped:
                 retype_refuses_in_the_stated_order
                 every_type_can_be_made
@@ -189,7 +260,10 @@ macro_rules! behaviours {
                 objects_of_one_call_lie_in_the_order_of_their_slots
                 memory_used_again_is_zero
                 an_untyped_with_children_is_not_copied
-                device_memory_becomes_frames_and_untypeds_alone;
+                copied_memory_is_taken_back_with_all_made_of_it_and_copied_again
+                device_memory_becomes_frames_and_untypeds_alone
+                every_object_takes_the_room_of_its_size
+                an_object_lies_at_a_multiple_of_its_size;
             vspace:
                 a_mapped_frame_is_there_and_an_unmapped_one_is_not
                 a_missing_level_is_named_by_the_bits_it_leaves
@@ -206,7 +280,13 @@ macro_rules! behaviours {
                 a_thread_runs_in_an_address_space_of_its_own
                 asid_pools_are_made_and_assigned_in_the_stated_order
                 there_are_eight_asid_pools
-                a_deleted_pool_takes_its_spaces_numbers;
+                a_deleted_pool_takes_its_spaces_numbers
+                a_deleted_capability_takes_its_own_mapping
+                a_frame_capability_without_read_maps_nothing_for_the_user
+                every_caching_attribute_can_be_mapped
+                a_huge_frame_is_mapped_and_not_over_a_directory
+                a_huge_frame_of_ram_begins_as_zeroes_and_keeps_what_is_written
+                a_pool_has_512_numbers;
             authority:
                 port_ranges_refuse_in_the_stated_order
                 ports_are_read_and_written_within_the_range_alone
@@ -218,7 +298,9 @@ macro_rules! behaviours {
                 a_handlers_thread_works_on_its_notifications_time
                 revoking_interrupt_control_takes_the_handlers
                 every_kind_of_capability_has_its_number
-                a_thread_can_be_named_and_the_debug_calls_come_back;
+                a_thread_can_be_named_and_the_debug_calls_come_back
+                a_vector_belongs_to_one_handler_of_either_kind
+                revoking_port_control_takes_the_ranges;
         }
     };
 }

@@ -17,6 +17,7 @@ pub(crate) const PAGE_WORDS: usize = 512;
 
 /// Free memory and slots.
 pub(crate) struct Kit {
+    device: usize,
     memory: Memory,
     next_slot: usize,
     shown: usize,
@@ -74,18 +75,27 @@ pub(crate) fn at<T: CapType>(slot: usize) -> Cap<T> {
 impl Kit {
     pub(crate) fn new(boot_info: &BootInfoPtr) -> Self {
         let mut memory = Memory::default();
+        let mut device = (0, 0);
         for (n, untyped) in boot_info.untyped_list().iter().enumerate() {
             if !untyped.is_device() {
                 let slot = boot_info.untyped().start() + n;
                 memory.add(slot, untyped.paddr() as u64, untyped.size_bits() as u32);
+            } else {
+                device = device.max((untyped.size_bits(), boot_info.untyped().start() + n));
             }
         }
         Self {
+            device: device.1,
             memory,
             next_slot: boot_info.empty().start(),
             shown: 0,
             sched_control: boot_info.sched_control().index(0).cap(),
         }
+    }
+
+    /// The largest untyped memory of devices: no machine has any there.
+    pub(crate) fn device(&self) -> cap::Untyped {
+        at(self.device)
     }
 
     /// Authority to give time.

@@ -9,10 +9,10 @@ use super::{
     heartbeat,
     kit::{self, Kit, Shown, at, path, retype},
     priority,
-    report::Report,
+    report::{EXIT_PORT, Report},
 };
 use attack_root::{
-    calls::{BUFFER, CNODE_BITS, CODE, Call, slot},
+    calls::{BUFFER, CNODE_BITS, CODE, Call, PORTS, slot},
     rng::Rng,
 };
 use sel4::{
@@ -23,11 +23,13 @@ use sel4::{
     sys::{fault, message::MessageInfo, syscall},
 };
 
-const CALLS: u64 = 100_000;
-const CALLS_A_ROUND: u64 = 250;
+/// `UMBRA_ATTACK_CALLS` at build time asks for others.
+const CALLS: u64 = number(option_env!("UMBRA_ATTACK_CALLS"), 1_000_000);
+const CALLS_A_ROUND: u64 = 500;
 /// So many calls are to get past every check, or the others show little.
 const LEAST_DONE: u64 = CALLS / 20;
-const SEED: u64 = 0x5eed_0001;
+/// `UMBRA_ATTACK_SEED` at build time asks for another.
+const SEED: u64 = number(option_env!("UMBRA_ATTACK_SEED"), 0x5eed_0001);
 /// log2 of the bytes that a round's objects are made of.
 const ARENA_BITS: usize = 22;
 const BADGE: u64 = 1;
@@ -40,6 +42,26 @@ const DONE: u64 = CODE + 7;
 /// An IOAPIC pin with no device, and a port with none.
 const PIN: u64 = 13;
 const PORT: u64 = 0x80;
+/// The ports that are neither this one, nor the one that ends the run, nor the eight that the thread may have.
+const TAKEN: [(u64, u64); 4] = [
+    (0, PORT - 1),
+    (PORT + 1, PORTS - 1),
+    (PORTS + 8, 0xf3),
+    (0xf5, 0xffff),
+];
+/// log2 of the bytes of untyped memory of no device.
+const DEVICE_BITS: usize = 31;
+
+/// A number given when this was built, or the usual one.
+const fn number(given: Option<&str>, usual: u64) -> u64 {
+    match given {
+        None => usual,
+        Some(text) => match u64::from_str_radix(text, 10) {
+            Ok(number) => number,
+            Err(_) => panic!("the number is no number"),
+        },
+    }
+}
 
 /// What came of the calls.
 #[derive(Default)]
@@ -70,6 +92,9 @@ struct Hostile {
     irq: cap::IrqHandler,
     port: cap::IOPort,
     sched_control: cap::SchedControl,
+    /// Ports that the hostile thread's control cannot issue.
+    ports: usize,
+    device: cap::Untyped,
 }
 
 /// Makes all the calls.
@@ -77,23 +102,27 @@ pub(crate) fn attack(kit: &mut Kit, report: &mut Report) -> Result<()> {
     let hostile = Hostile::new(kit)?;
     let mut rng = Rng::new(SEED);
     let mut tally = Tally::default();
+    let mut listener = heartbeat::Listener::new();
     for n in 0..CALLS {
         if n % CALLS_A_ROUND == 0 {
             hostile.refresh()?;
             // What the hostile thread started gets its time.
             kit::pause();
+            if let Err(what) = listener.hears() {
+                report.failure("random-syscalls", format_args!("{what} after {n} calls"));
+                return Ok(());
+            }
         }
         hostile.step(&Call::random(&mut rng), &mut tally)?;
     }
     hostile.tcb.tcb_suspend()?;
     path(hostile.arena).revoke()?;
-    if !heartbeat::is_alive() {
-        report.failure(
-            "random-syscalls",
-            format_args!("the heartbeat stands still"),
-        );
+    kit::pause();
+    if let Err(what) = listener.hears() {
+        report.failure("random-syscalls", format_args!("{what} at the end"));
         return Ok(());
     }
+    let beats = listener.beats();
     // The thread may have printed half a line.
     sel4_root_task::debug_println!();
     if tally.done < LEAST_DONE {
@@ -112,7 +141,7 @@ pub(crate) fn attack(kit: &mut Kit, report: &mut Report) -> Result<()> {
     report.counted(
         "random-syscalls",
         format_args!(
-            "calls={CALLS} seed={SEED:#x} done={done} answered={answered} faults={faults} blocked={blocked}"
+            "calls={CALLS} seed={SEED:#x} done={done} answered={answered} faults={faults} blocked={blocked} beats={beats}"
         ),
     );
     Ok(())
@@ -135,8 +164,6 @@ impl Hostile {
         let (irq, port) = (at(kit.slots(1)), at(kit.slots(1)));
         let irq_control = initial::IRQ_CONTROL.cap();
         irq_control.irq_control_get_ioapic(0, PIN, 0, 0, PIN, &path(irq))?;
-        let ports = initial::IO_PORT_CONTROL.cap();
-        ports.ioport_control_issue(PORT, PORT, &path(port))?;
         Ok(Self {
             tcb,
             time,
@@ -150,6 +177,8 @@ impl Hostile {
             irq,
             port,
             sched_control: kit.sched_control(),
+            ports: kit.slots(TAKEN.len()),
+            device: kit.device(),
         })
     }
 
@@ -159,6 +188,7 @@ impl Hostile {
         self.take_back();
         path(self.arena).revoke()?;
         self.make()?;
+        self.make_without_memory()?;
         self.arrange()?;
         self.hand_over()?;
         self.lend_time()
@@ -211,6 +241,42 @@ impl Hostile {
         self.object::<cap_type::Reply>(slot::REPLY)
     }
 
+    /// Puts what is made of nothing beside it: ports nobody has, and the addresses of no device.
+    fn make_without_memory(&self) -> Result<()> {
+        let control = initial::IO_PORT_CONTROL.cap();
+        // The control may have been deleted: there is one, ever. Then nobody can issue ports any more.
+        let _ = control.ioport_control_issue(PORT, PORT, &path(self.port));
+        let exit = path(CPtr::from_bits(EXIT_PORT).cast::<cap_type::IOPort>());
+        let _ = control.ioport_control_issue(0xf4, 0xf4, &exit);
+        for (n, (first, last)) in TAKEN.into_iter().enumerate() {
+            let slot = path(at::<cap_type::IOPort>(self.ports + n));
+            let _ = control.ioport_control_issue(first, last, &slot);
+        }
+        let part = cap_type::Untyped::object_blueprint(DEVICE_BITS);
+        retype(
+            self.device,
+            &part,
+            self.workbench + slot::DEVICE_UNTYPED as usize,
+        )?;
+        let huge = cap_type::HugePage::object_blueprint();
+        retype(
+            self.device,
+            &huge,
+            self.workbench + slot::HUGE_FRAME as usize,
+        )?;
+        for (badged, whole) in [
+            (slot::BADGED_ENDPOINT, slot::ENDPOINT),
+            (slot::BADGED_NOTIFICATION, slot::NOTIFICATION),
+        ] {
+            let (badged, whole) = (
+                self.piece::<cap_type::Unspecified>(badged),
+                self.piece::<cap_type::Unspecified>(whole),
+            );
+            path(badged).mint(&path(whole), CapRights::write_only(), BADGE)?;
+        }
+        Ok(())
+    }
+
     /// Makes a small system of them, so that calls find things as they might be.
     fn arrange(&self) -> Result<()> {
         let pool = self.piece::<cap_type::AsidPool>(slot::ASID_POOL);
@@ -258,6 +324,10 @@ impl Hostile {
     /// Takes back what cannot be made again, if it is still there.
     fn take_back(&self) {
         let _ = path(initial::IRQ_CONTROL.cap()).move_(&self.theirs(slot::IRQ_CONTROL));
+        let ports = path(initial::IO_PORT_CONTROL.cap());
+        let _ = ports.move_(&self.theirs(slot::IO_PORT_CONTROL));
+        let _ = ports.revoke();
+        let _ = path(self.device).revoke();
     }
 
     /// Moves the objects into the hostile CSpace, and puts copies of what is not made of memory there.
@@ -269,10 +339,12 @@ impl Hostile {
         to(slot::ASID_CONTROL).copy(&path(initial::ASID_CONTROL.cap()), rights)?;
         // There is one, ever: when the thread has deleted it, nobody has it.
         let _ = to(slot::IRQ_CONTROL).move_(&path(initial::IRQ_CONTROL.cap()));
+        let _ = to(slot::IO_PORT_CONTROL).move_(&path(initial::IO_PORT_CONTROL.cap()));
         to(slot::IRQ_HANDLER).copy(&path(self.irq), rights)?;
         to(slot::IO_PORT).copy(&path(self.port), rights)?;
         to(slot::DOMAIN_SET).copy(&path(initial::DOMAIN_SET.cap()), rights)?;
-        for slot in slot::UNTYPED..slot::SCHED_CONTROL {
+        let made = (slot::UNTYPED..slot::SCHED_CONTROL).chain(slot::DEVICE_UNTYPED..slot::END);
+        for slot in made {
             to(slot).move_(&path(self.piece::<cap_type::Unspecified>(slot)))?;
         }
         // With a guard, so that its addresses are those the thread uses.

@@ -95,4 +95,4 @@ impl Report {
 }
 
 /// A slot that nothing else uses: the last of the CNode.
-const EXIT_PORT: u64 = (1 << sel4::init_thread::CNODE_SIZE_BITS) - 1;
+pub(crate) const EXIT_PORT: u64 = (1 << sel4::init_thread::CNODE_SIZE_BITS) - 1;

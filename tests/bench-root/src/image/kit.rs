@@ -86,7 +86,8 @@ impl Kit {
         Ok(kit)
     }
 
-    fn lengthen(&self, context: cap::SchedContext) -> Result<()> {
+    /// Gives a scheduling context time without end.
+    pub(crate) fn lengthen(&self, context: cap::SchedContext) -> Result<()> {
         self.sched_control
             .sched_control_configure_flags(context, LONG, LONG, 0, 0, 0)
     }

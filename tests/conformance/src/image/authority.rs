@@ -243,3 +243,33 @@ pub(crate) fn a_thread_can_be_named_and_the_debug_calls_come_back(t: &mut Kit) -
     rest();
     Ok(())
 }
+
+pub(crate) fn a_vector_belongs_to_one_handler_of_either_kind(t: &mut Kit) -> Check {
+    let (slot, other) = (t.slot(), t.slot());
+    let msi = |slot, vector| {
+        let words = [slot, 64, 0, 0, 0, 0, vector];
+        let issue = label::X86_IRQ_ISSUE_IRQ_HANDLER_MSI;
+        invoke(IRQ_CONTROL, issue, &words, &[CNODE])
+    };
+    done!(ioapic([slot, 64, 0, 13, 0, 0, 50]));
+    refused!(msi(other, 50), RevokeFirst);
+    done!(msi(other, 0));
+    delete(other)?;
+    done!(msi(other, 107));
+    refused!(ioapic([CNODE, 64, 0, 13, 0, 0, 107]), RevokeFirst);
+    refused!(msi(CNODE, 51), DeleteFirst);
+    Ok(())
+}
+
+pub(crate) fn revoking_port_control_takes_the_ranges(t: &mut Kit) -> Check {
+    let (one, two) = (t.slot(), t.slot());
+    done!(ports(0x80, 0x81, one));
+    done!(ports(0x82, 0x83, two));
+    let copy = t.copy(one, 15)?;
+    done!(cnode(label::CNODE_REVOKE, PORT_CONTROL, &[], &[]));
+    for slot in [one, two, copy] {
+        ensure!(is_empty(slot));
+    }
+    done!(ports(0x80, 0x83, one));
+    Ok(())
+}

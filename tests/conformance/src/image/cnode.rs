@@ -121,7 +121,12 @@ pub(crate) fn what_cannot_be_copied_is_refused(t: &mut Kit) -> Check {
     let (to, table) = (t.slot(), t.make(object::X86_PAGE_TABLE, 0)?);
     let slots = sel4::init_thread::slot::IRQ_CONTROL.cptr_bits();
     let ports = sel4::init_thread::slot::IO_PORT_CONTROL.cptr_bits();
-    for source in [slots, ports, table] {
+    let space = t.make(object::X64_PML4, 0)?;
+    let levels = [
+        t.make(object::X86_PDPT, 0)?,
+        t.make(object::X86_PAGE_DIRECTORY, 0)?,
+    ];
+    for source in [slots, ports, table, space, levels[0], levels[1]] {
         refused!(copy(to, &[source, 64, 15]), IllegalOperation);
     }
     Ok(())
@@ -281,5 +286,79 @@ pub(crate) fn rights_only_shrink(t: &mut Kit) -> Check {
     let weak = t.copy(ep, 2)?;
     let more = t.copy(weak, 15)?;
     refused!(invoke(more, 0, &[], &[]), InvalidCapability, 0);
+    Ok(())
+}
+
+pub(crate) fn a_moved_capability_keeps_its_place_in_the_tree(t: &mut Kit) -> Check {
+    let (ep, elsewhere, later) = (t.ep()?, t.slot(), t.slot());
+    let child = t.mint(ep, 15, 1)?;
+    done!(cnode(label::CNODE_MOVE, elsewhere, &[child, 64], &[CNODE]));
+    done!(cnode(label::CNODE_MOVE, later, &[ep, 64], &[CNODE]));
+    ensure!(!is_empty(elsewhere));
+    revoke(later)?;
+    ensure!(is_empty(elsewhere));
+    ensure!(!is_empty(later));
+    Ok(())
+}
+
+pub(crate) fn a_mutated_capability_keeps_its_place_in_the_tree(t: &mut Kit) -> Check {
+    let (table, to) = (t.make(object::CAP_TABLE, 4)?, t.slot());
+    let copy = t.copy(table, 15)?;
+    done!(cnode(label::CNODE_MUTATE, to, &[copy, 64, 60], &[CNODE]));
+    revoke(table)?;
+    ensure!(is_empty(to));
+    Ok(())
+}
+
+pub(crate) fn rights_matter_to_no_other_kind(t: &mut Kit) -> Check {
+    let (tcb, sc) = (t.make(object::TCB, 0)?, t.sc()?);
+    let table = t.make(object::CAP_TABLE, 4)?;
+    let [tcb, sc, table] = [t.copy(tcb, 0)?, t.copy(sc, 0)?, t.copy(table, 0)?];
+    done!(invoke(tcb, label::TCB_SUSPEND, &[], &[]));
+    done!(invoke(sc, label::SCHED_CONTEXT_CONSUMED, &[], &[]));
+    done!(invoke(
+        table,
+        label::CNODE_COPY,
+        &[3, 4, TCB, 64, 15],
+        &[CNODE]
+    ));
+    let control = t.copy(t.sched_control, 0)?;
+    let words = [20, 20, 0, 0, 0];
+    let configure = label::SCHED_CONTROL_CONFIGURE_FLAGS;
+    done!(invoke(control, configure, &words, &[sc]));
+    Ok(())
+}
+
+pub(crate) fn an_original_of_any_kind_takes_its_copies(t: &mut Kit) -> Check {
+    let control = t.sched_control;
+    for source in [t.sc()?, t.reply()?, t.make(object::CAP_TABLE, 1)?, control] {
+        let copy = t.copy(source, 15)?;
+        let second = t.copy(copy, 15)?;
+        revoke(source)?;
+        ensure!(is_empty(copy));
+        ensure!(is_empty(second));
+        ensure!(!is_empty(source));
+    }
+    Ok(())
+}
+
+pub(crate) fn control_of_time_spaces_and_domains_can_be_copied(t: &mut Kit) -> Check {
+    let asids = sel4::init_thread::slot::ASID_CONTROL.cptr_bits();
+    let pool = sel4::init_thread::slot::ASID_POOL.cptr_bits();
+    let domains = sel4::init_thread::slot::DOMAIN_SET.cptr_bits();
+    for source in [t.sched_control, asids, pool, domains] {
+        let copy = t.copy(source, 15)?;
+        equal!(kind(copy), kind(source));
+    }
+    Ok(())
+}
+
+pub(crate) fn a_badge_is_nothing_to_a_reply_object(t: &mut Kit) -> Check {
+    let object = t.reply()?;
+    let badged = t.mint(object, 15, 77)?;
+    equal!(kind(badged), kind(object));
+    let moved = t.slot();
+    done!(cnode(label::CNODE_MOVE, moved, &[badged, 64], &[CNODE]));
+    equal!(kind(moved), kind(object));
     Ok(())
 }

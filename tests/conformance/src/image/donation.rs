@@ -381,3 +381,72 @@ pub(crate) fn a_timeout_of_a_server_and_then_of_its_proxy_are_both_heard(t: &mut
     marks!(60);
     Ok(())
 }
+
+pub(crate) fn a_call_to_a_server_with_time_of_its_own_moves_none(t: &mut Kit) -> Check {
+    let (ep, object, go) = (t.ep()?, t.reply()?, t.ntfn()?);
+    let server = t.spawn(HIGH, [ep, object, go, 0, 0, 0], slow)?;
+    let client = t.spawn(LOW, [ep, 5, 0, 0, 0, 0], client)?;
+    rest();
+    marks!(5);
+    ensure!(holds(server.sc, server));
+    ensure!(holds(client.sc, client));
+    // There is no stack to give anything back by.
+    delete(object)?;
+    ensure!(holds(client.sc, client));
+    rest();
+    marks!();
+    Ok(())
+}
+
+pub(crate) fn a_server_takes_the_next_callers_time_when_it_has_given_back_the_last(
+    t: &mut Kit,
+) -> Check {
+    let (ep, object, go) = (t.ep()?, t.reply()?, t.ntfn()?);
+    let server = t.spawn(HIGH, [ep, object, go, 0, 0, 0], |args| {
+        let [ep, object, go, ..] = args;
+        let mut word = endpoint(ep).recv_with_mrs(reply(object)).msg[0];
+        loop {
+            mark(word);
+            notification(go).wait();
+            word = endpoint(ep)
+                .reply_recv_with_mrs(info(0, 1), [word + 1], reply(object))
+                .msg[0];
+        }
+    })?;
+    t.unbind(server.sc)?;
+    let (one, two) = (
+        t.spawn(LOW, [ep, 10, 0, 0, 0, 0], client)?,
+        t.spawn(LOW - 1, [ep, 20, 0, 0, 0, 0], client)?,
+    );
+    rest();
+    marks!(10);
+    ensure!(holds(one.sc, server));
+    notification(go).signal();
+    rest();
+    marks!(20, 11);
+    ensure!(holds(one.sc, one));
+    ensure!(holds(two.sc, server));
+    notification(go).signal();
+    rest();
+    marks!(21);
+    ensure!(holds(two.sc, two));
+    Ok(())
+}
+
+pub(crate) fn a_thread_keeps_what_a_deleted_notification_lent_it(t: &mut Kit) -> Check {
+    let (ntfn, go, sc) = (t.ntfn()?, t.ntfn()?, t.sc()?);
+    t.configure(sc, 5000, 5000, 0, 0, 0)?;
+    t.bind(sc, ntfn)?;
+    let thread = t.spawn(HIGH, [ntfn, go, 0, 0, 0, 0], |args| {
+        notification(args[0]).wait();
+        notification(args[1]).wait();
+        mark(1);
+    })?;
+    t.unbind(thread.sc)?;
+    notification(ntfn).signal();
+    delete(ntfn)?;
+    ensure!(holds(sc, thread));
+    notification(go).signal();
+    marks!(1);
+    Ok(())
+}

@@ -7,13 +7,13 @@ use super::kit::{
 use super::report::{Check, done, equal, marks};
 use super::thread::{Job, mark};
 use core::arch::asm;
-use sel4_abi::{fault, label};
+use sel4_abi::{fault, label, object};
 
 /// Where nothing is mapped.
 const HOLE: u64 = 0x20_0000_0000;
 
 /// A thread that does `job`, and the endpoint and reply object of its faults.
-fn faulting(t: &mut Kit, args: [u64; 6], job: Job) -> Check<(Thread, u64, u64)> {
+pub(super) fn faulting(t: &mut Kit, args: [u64; 6], job: Job) -> Check<(Thread, u64, u64)> {
     let (ep, object) = (t.ep()?, t.reply()?);
     let badged = t.mint(ep, 15, 0xfa)?;
     let thread = t.active(LOW, args, job)?;
@@ -22,7 +22,7 @@ fn faulting(t: &mut Kit, args: [u64; 6], job: Job) -> Check<(Thread, u64, u64)> 
     Ok((thread, ep, object))
 }
 
-fn take(ep: u64, object: u64) -> super::kit::Answer {
+pub(super) fn take(ep: u64, object: u64) -> super::kit::Answer {
     received(endpoint(ep).recv(reply(object)).0)
 }
 
@@ -31,7 +31,7 @@ fn register(thread: Thread, n: usize) -> u64 {
 }
 
 /// Replies with these words.
-fn answer(object: u64, label: u64, words: &[u64]) {
+pub(super) fn answer(object: u64, label: u64, words: &[u64]) {
     sel4::with_ipc_buffer_mut(|buffer| buffer.msg_regs_mut()[..words.len()].copy_from_slice(words));
     at(object).send(info(label, words.len()));
 }
@@ -246,8 +246,14 @@ pub(crate) fn an_unknown_system_call_tells_registers_and_number(t: &mut Kit) -> 
     for (n, word) in [(12, 0xad), (13, 0xae), (14, 0xaf)] {
         equal!(message.words[n], word);
     }
+    equal!(message.words[3], -100i64 as u64);
     equal!(message.words[15], register(thread, 0));
+    // What the instruction itself stored: the address behind it, and the flags.
+    equal!(message.words[2], message.words[15] + 2);
+    equal!(message.words[10], message.words[17]);
+    equal!(message.words[17], register(thread, 2));
     equal!(message.words[18], -100i64 as u64);
+    equal!(message.info.into_inner().word(), 0x2013);
     Ok(())
 }
 
@@ -358,6 +364,9 @@ pub(crate) fn an_extra_capability_that_is_not_there_is_a_fault(t: &mut Kit) -> C
 pub(crate) fn a_non_blocking_send_to_an_unreachable_address_does_nothing(t: &mut Kit) -> Check {
     t.spawn(HIGH, [0; 6], |_| {
         at(1 << 40).nb_send_with_mrs(info(0, 0), []);
+        // Neither does one whose extra capability is not there.
+        sel4::with_ipc_buffer_mut(|buffer| buffer.caps_or_badges_mut()[0] = 1 << 40);
+        at(super::kit::TCB).nb_send(sel4::MessageInfo::new(label::TCB_SUSPEND, 0, 1, 0));
         mark(1);
     })?;
     marks!(1);
@@ -380,7 +389,7 @@ pub(crate) fn receiving_by_something_else_is_a_fault_in_the_receive_phase(t: &mu
 
 pub(crate) fn receiving_with_a_wrong_reply_object_names_the_reply_object(t: &mut Kit) -> Check {
     let service = t.ep()?;
-    for wrong in [0, super::kit::TCB] {
+    for (wrong, kind) in [(0, 2), (super::kit::TCB, 2), (1 << 40, 4)] {
         let (thread, ep, object) = faulting(t, [service, wrong, 0, 0, 0, 0], |args| {
             let _ = endpoint(args[0]).nb_recv_with_mrs(reply(args[1]));
         })?;
@@ -388,7 +397,7 @@ pub(crate) fn receiving_with_a_wrong_reply_object_names_the_reply_object(t: &mut
         equal!(message.label, fault::CAP_FAULT);
         equal!(message.words[1], wrong);
         equal!(message.words[2], 1);
-        equal!(message.words[3], 2);
+        equal!(message.words[3], kind);
         t.suspend(thread)?;
     }
     Ok(())
@@ -516,4 +525,104 @@ pub(crate) fn resuming_a_faulted_thread_forgets_the_fault(t: &mut Kit) -> Check 
     marks!(1);
     reply(object).reply_with_mrs(info(0, 0), []);
     Ok(())
+}
+
+/// A thread that sends to `address` from a CSpace of its own; the fault's message.
+fn lost(t: &mut Kit, cspace: u64, address: u64, take_away: bool) -> Check<super::kit::Answer> {
+    let (ep, object) = (t.ep()?, t.reply()?);
+    let thread = t.active(LOW, [address, 0, 0, 0, 0, 0], |args| {
+        at(args[0]).send_with_mrs(info(0, 0), []);
+    })?;
+    let caps = [ep, cspace, super::kit::VSPACE];
+    done!(invoke(thread.tcb, label::TCB_SET_SPACE, &[0, 0], &caps));
+    if take_away {
+        super::kit::revoke(cspace)?;
+    }
+    t.resume(thread)?;
+    let message = take(ep, object);
+    equal!(message.label, fault::CAP_FAULT);
+    equal!(message.words[1], address);
+    equal!(message.words[2], 0);
+    Ok(message)
+}
+
+pub(crate) fn a_thread_whose_root_is_gone_has_an_invalid_root(t: &mut Kit) -> Check {
+    let table = t.make(object::CAP_TABLE, 4)?;
+    let message = lost(t, table, 5 << 60, true)?;
+    equal!(message.length, 4);
+    equal!(message.words[3], 1);
+    Ok(())
+}
+
+pub(crate) fn a_level_of_more_bits_than_are_left_is_a_depth_mismatch(t: &mut Kit) -> Check {
+    let (outer, inner) = (t.make(object::CAP_TABLE, 4)?, t.make(object::CAP_TABLE, 4)?);
+    // Four bits lead to a level with a guard of 57 and four more: 60 are left.
+    let words = [5, 4, inner, 64, 15, 57];
+    done!(invoke(
+        outer,
+        label::CNODE_MINT,
+        &words,
+        &[super::kit::CNODE]
+    ));
+    let message = lost(t, outer, 5 << 60, false)?;
+    equal!(message.length, 6);
+    equal!(message.words[3], 3);
+    equal!(message.words[4], 60);
+    equal!(message.words[5], 61);
+    Ok(())
+}
+
+pub(crate) fn an_address_may_be_longer_than_its_path(t: &mut Kit) -> Check {
+    let (table, ntfn) = (t.make(object::CAP_TABLE, 4)?, t.ntfn()?);
+    let words = [5, 4, ntfn, 64, 15, 0x33];
+    done!(invoke(
+        table,
+        label::CNODE_MINT,
+        &words,
+        &[super::kit::CNODE]
+    ));
+    let thread = t.active(HIGH, [5 << 60 | 0x1234, 0, 0, 0, 0, 0], |args| {
+        notification(args[0]).signal();
+        // SAFETY: it has no handler, and is stopped here: it has no capability to stop itself by.
+        unsafe { asm!("ud2") };
+    })?;
+    let caps = [0, table, super::kit::VSPACE];
+    done!(invoke(thread.tcb, label::TCB_SET_SPACE, &[0, 0], &caps));
+    t.resume(thread)?;
+    equal!(notification(ntfn).poll().1, 0x33);
+    Ok(())
+}
+
+/// A thread that has faulted and waits in the queue of its handler's endpoint; the endpoint's capability with badge 1.
+fn queued(t: &mut Kit) -> Check<(Thread, u64, u64)> {
+    let ep = t.ep()?;
+    let badged = t.mint(ep, 15, 1)?;
+    let thread = t.active(HIGH, [0; 6], |_| {
+        // SAFETY: nobody lets it come back.
+        unsafe { asm!("ud2") };
+        mark(1);
+    })?;
+    t.set_handler(thread, badged)?;
+    t.resume(thread)?;
+    Ok((thread, ep, badged))
+}
+
+pub(crate) fn a_fault_that_waits_for_its_handler_ends_with_the_endpoint(t: &mut Kit) -> Check {
+    let (thread, ep, _) = queued(t)?;
+    super::kit::revoke(ep)?;
+    super::kit::delete(ep)?;
+    rest();
+    marks!();
+    t.is_stopped(thread)
+}
+
+pub(crate) fn a_fault_that_waits_for_its_handler_ends_when_it_is_cancelled(t: &mut Kit) -> Check {
+    let (thread, ep, badged) = queued(t)?;
+    let cancel = label::CNODE_CANCEL_BADGED_SENDS;
+    done!(super::kit::cnode(cancel, badged, &[], &[]));
+    rest();
+    marks!();
+    let object = t.reply()?;
+    equal!(endpoint(ep).nb_recv_with_mrs(reply(object)).badge, 0);
+    t.is_stopped(thread)
 }

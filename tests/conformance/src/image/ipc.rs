@@ -513,3 +513,139 @@ pub(crate) fn registers_that_no_message_uses_survive_a_call(t: &mut Kit) -> Chec
     }
     Ok(())
 }
+
+pub(crate) fn a_thread_without_buffer_sends_four_words(t: &mut Kit) -> Check {
+    let (ep, object) = (t.ep()?, t.reply()?);
+    let thread = t.active(LOW, [ep, 0, 0, 0, 0, 0], |args| {
+        endpoint(args[0]).send_with_mrs(info(3, 10), [1, 2, 3, 4]);
+    })?;
+    done!(invoke(thread.tcb, label::TCB_SET_IPC_BUFFER, &[0], &[0]));
+    t.resume(thread)?;
+    let message = endpoint(ep).recv_with_mrs(reply(object));
+    equal!(message.info.length(), 4);
+    equal!(message.msg[3], 4);
+    Ok(())
+}
+
+pub(crate) fn a_buffer_that_may_only_be_read_sends_all_and_receives_four(t: &mut Kit) -> Check {
+    let (ep, back, object) = (t.ep()?, t.ep()?, t.reply()?);
+    let mine = t.reply()?;
+    let thread = t.active(HIGH, [ep, back, object, 0, 0, 0], |args| {
+        fill(10);
+        endpoint(args[0]).send(info(0, 10));
+        mark(
+            endpoint(args[1])
+                .recv_with_mrs(reply(args[2]))
+                .info
+                .length() as u64,
+        );
+    })?;
+    let (frame, address) = t.buffer(thread);
+    let weak = t.copy(frame, 2)?;
+    done!(invoke(
+        thread.tcb,
+        label::TCB_SET_IPC_BUFFER,
+        &[address],
+        &[weak]
+    ));
+    t.resume(thread)?;
+    let (info_in, _) = endpoint(ep).recv(reply(mine));
+    equal!(info_in.length(), 10);
+    ensure!(is_pattern(10));
+    fill(10);
+    endpoint(back).send(info(0, 10));
+    marks!(4);
+    Ok(())
+}
+
+pub(crate) fn a_reply_object_is_not_looked_at_by_a_wait_for_a_signal(t: &mut Kit) -> Check {
+    let ntfn = t.ntfn()?;
+    let badged = t.mint(ntfn, 15, 6)?;
+    notification(badged).signal();
+    equal!(endpoint(ntfn).recv_with_mrs(reply(1 << 40)).badge, 6);
+    notification(badged).signal();
+    equal!(endpoint(ntfn).nb_recv_with_mrs(reply(TCB)).badge, 6);
+    Ok(())
+}
+
+pub(crate) fn a_first_phase_acts_on_frames_and_not_on_threads_or_contexts(t: &mut Kit) -> Check {
+    let (ntfn, frame) = (t.ntfn()?, t.make(object::X86_4K, 0)?);
+    let place = super::thread::BUFFERS + 0x10_0000;
+    done!(invoke(
+        frame,
+        label::X86_PAGE_MAP,
+        &[place, 3, 0],
+        &[super::kit::VSPACE]
+    ));
+    let thread = t.active(HIGH, [1, 0, 0, 0, 0, 0], |args| mark(args[0]))?;
+    let first = |cap, label| {
+        notification(ntfn).signal();
+        let _ = at(cap).nb_send_wait_with_mrs(info(label, 0), [], notification(ntfn));
+    };
+    first(thread.tcb, label::TCB_RESUME);
+    first(thread.sc, label::SCHED_CONTEXT_UNBIND);
+    rest();
+    marks!();
+    t.resume(thread)?;
+    marks!(1);
+    first(frame, label::X86_PAGE_UNMAP);
+    // It is not mapped any more: it can be mapped elsewhere.
+    let elsewhere = [place + 4096, 3, 0];
+    done!(invoke(
+        frame,
+        label::X86_PAGE_MAP,
+        &elsewhere,
+        &[super::kit::VSPACE]
+    ));
+    Ok(())
+}
+
+pub(crate) fn a_deleted_reply_object_ends_the_receive_it_was_given_to(t: &mut Kit) -> Check {
+    let (ep, object) = (t.ep()?, t.reply()?);
+    let server = t.spawn(HIGH, [ep, object, 0, 0, 0, 0], |args| {
+        let _ = endpoint(args[0]).recv_with_mrs(reply(args[1]));
+        mark(1);
+    })?;
+    delete(object)?;
+    endpoint(ep).nb_send_with_mrs(info(0, 0), []);
+    rest();
+    marks!();
+    t.is_stopped(server)
+}
+
+pub(crate) fn a_receiver_whose_endpoint_is_deleted_receives_again(t: &mut Kit) -> Check {
+    let (ep, object, faults) = (t.ep()?, t.reply()?, t.ep()?);
+    let server = t.active(HIGH, [ep, object, 0, 0, 0, 0], |args| {
+        let _ = endpoint(args[0]).recv_with_mrs(reply(args[1]));
+        mark(1);
+    })?;
+    t.set_handler(server, faults)?;
+    t.resume(server)?;
+    delete(ep)?;
+    // There is nothing in the slot now.
+    let mine = t.reply()?;
+    let message = endpoint(faults).recv_with_mrs(reply(mine));
+    equal!(message.info.label(), sel4_abi::fault::CAP_FAULT);
+    equal!(message.msg[1], ep);
+    equal!(message.msg[2], 1);
+    marks!();
+    Ok(())
+}
+
+pub(crate) fn a_caller_resumed_in_its_call_calls_again(t: &mut Kit) -> Check {
+    let (ep, object) = (t.ep()?, t.reply()?);
+    let caller = t.spawn(LOW, [ep, 0, 0, 0, 0, 0], |args| {
+        mark(endpoint(args[0]).call_with_mrs(info(0, 1), [4]).msg[0]);
+    })?;
+    equal!(endpoint(ep).recv_with_mrs(reply(object)).msg[0], 4);
+    t.resume(caller)?;
+    // The reply object has nobody any more, and a second call waits.
+    reply(object).reply_with_mrs(info(0, 1), [5]);
+    rest();
+    marks!();
+    equal!(endpoint(ep).recv_with_mrs(reply(object)).msg[0], 4);
+    reply(object).reply_with_mrs(info(0, 1), [6]);
+    rest();
+    marks!(6);
+    Ok(())
+}

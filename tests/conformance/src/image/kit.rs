@@ -14,6 +14,8 @@ pub(crate) const LOW: u64 = 100;
 pub(crate) const HIGH: u64 = 210;
 /// log2 of the memory that a behaviour has.
 const ARENA_BITS: u64 = 24;
+/// Size of a huge frame.
+const HUGE_BITS: usize = 30;
 /// A behaviour that takes longer hangs.
 const LIMIT_MS: u64 = 20_000;
 
@@ -39,6 +41,8 @@ pub(crate) struct Thread {
     pub(crate) tcb: u64,
     pub(crate) sc: u64,
     pub(crate) reply: u64,
+    /// Where its stack and buffer are.
+    place: usize,
 }
 
 /// The tools.
@@ -51,6 +55,9 @@ pub(crate) struct Kit {
     pub(crate) sched_control: u64,
     mhz: u64,
     pub(crate) device: u64,
+    /// An untyped of RAM that holds a huge frame, if the machine has one.
+    pub(crate) huge: Option<u64>,
+    pub(crate) boot: BootInfoPtr,
 }
 
 static NAME: AtomicUsize = AtomicUsize::new(0);
@@ -164,6 +171,8 @@ impl Kit {
             sched_control: boot_info.sched_control().start() as u64,
             mhz: mhz(boot_info),
             device: 0,
+            huge: None,
+            boot: same(boot_info),
         };
         let (mut largest, mut device) = ((0, 0), (0, 0));
         for (n, untyped) in boot_info.untyped_list().iter().enumerate() {
@@ -173,6 +182,10 @@ impl Kit {
             );
             let best = if untyped.is_device() {
                 &mut device
+            } else if untyped.size_bits() >= HUGE_BITS {
+                // Left whole for the one behaviour that needs it.
+                kit.huge = Some(found.1);
+                continue;
             } else {
                 &mut largest
             };
@@ -360,7 +373,12 @@ impl Kit {
         words[2..4].copy_from_slice(&[rip, rsp]);
         words[10] = rdi;
         done!(invoke(tcb, label::TCB_WRITE_REGISTERS, &words, &[]));
-        Ok(Thread { tcb, sc, reply })
+        Ok(Thread {
+            tcb,
+            sc,
+            reply,
+            place,
+        })
     }
 
     /// The same, with time: 5 ms, round robin.
@@ -388,11 +406,29 @@ impl Kit {
         Ok(())
     }
 
+    /// A thread's buffer: the frame, and where it is mapped.
+    pub(crate) fn buffer(&self, thread: Thread) -> (u64, u64) {
+        let place = thread.place;
+        (self.buffers[place], thread::buffer(place))
+    }
+
+    /// Fails unless the thread is stopped: a blocked one may not be given a context without parameters.
+    pub(crate) fn is_stopped(&mut self, thread: Thread) -> Check {
+        self.unbind(thread.sc)?;
+        let sc = self.sc()?;
+        self.bind(sc, thread.tcb)
+    }
+
     /// Sets a thread's fault endpoint.
     pub(crate) fn set_handler(&self, thread: Thread, endpoint: u64) -> Check {
         let caps = [endpoint, CNODE, VSPACE];
         done!(invoke(thread.tcb, label::TCB_SET_SPACE, &[GUARD, 0], &caps));
         Ok(())
+    }
+
+    /// TSC ticks a microsecond.
+    pub(crate) const fn mhz(&self) -> u64 {
+        self.mhz
     }
 
     /// Ticks of so many microseconds.
@@ -414,6 +450,12 @@ impl Kit {
         }
         own_priority(WORKING);
     }
+}
+
+#[allow(unsafe_code)] // the same boot information, under another name
+fn same(boot_info: &BootInfoPtr) -> BootInfoPtr {
+    // SAFETY: what holds of the one holds of the other; nothing unmaps or changes it.
+    unsafe { BootInfoPtr::new(boot_info.ptr()) }
 }
 
 /// TSC ticks a microsecond, from the boot information's chunk 5.

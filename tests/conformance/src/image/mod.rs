@@ -1,14 +1,17 @@
 //! The behaviours, one after another; the last line and the exit port say how they went.
 
 mod authority;
+mod boot;
 mod cnode;
 mod donation;
+mod entry;
 mod fault;
 mod ipc;
 mod kit;
 mod notification;
 mod report;
 mod sched;
+mod stories;
 mod tcb;
 mod thread;
 mod transfer;

@@ -77,7 +77,7 @@ pub(crate) fn waiting_without_the_read_right_is_a_fault(t: &mut Kit) -> Check {
     Ok(())
 }
 
-fn bind(thread: u64, ntfn: u64) -> super::kit::Answer {
+pub(super) fn bind(thread: u64, ntfn: u64) -> super::kit::Answer {
     invoke(thread, label::TCB_BIND_NOTIFICATION, &[], &[ntfn])
 }
 

@@ -875,6 +875,29 @@ pub(crate) fn a_server_that_times_out_is_answered_for_and_restored(t: &mut Kit) 
     Ok(())
 }
 
+pub(crate) fn a_timeout_after_an_answer_has_the_call_done_again(t: &mut Kit) -> Check {
+    let (ep, timeouts, mine) = (t.ep()?, t.ep()?, t.reply()?);
+    let work = t.ticks(200_000);
+    let server = passive(t, HIGH, ep, work)?;
+    let client = periodic(t, LOW, 2000, 20_000, [ep, 0, 0, 0, 0, 0], |args| {
+        mark(endpoint(args[0]).call_with_mrs(info(0, 0), []).info.label());
+    })?;
+    let set = label::TCB_SET_TIMEOUT_ENDPOINT;
+    done!(invoke(client.tcb, set, &[], &[timeouts]));
+    t.resume(client)?;
+    // The server, which nobody is told about, uses the client's time up.
+    let stop = t.ntfn()?;
+    pause(t, stop, 8000)?;
+    reply(server.reply).reply_with_mrs(info(0x33, 0), []);
+    let message = endpoint(timeouts).recv_with_mrs(reply(mine));
+    equal!(message.info.label(), fault::TIMEOUT);
+    super::kit::at(mine).send(info(0, 0));
+    t.sleep(25_000);
+    // The answer's badge, 0, is what the call names now: the null capability.
+    marks!(sel4_abi::Error::InvalidCapability as u64);
+    Ok(())
+}
+
 pub(crate) fn a_thread_in_its_domain_again_runs_first_among_equals(t: &mut Kit) -> Check {
     let one = t.spawn(LOW, [1, 0, 0, 0, 0, 0], marker)?;
     t.spawn(LOW, [2, 0, 0, 0, 0, 0], marker)?;
@@ -899,5 +922,152 @@ pub(crate) fn a_thread_in_its_domain_again_runs_first_among_equals(t: &mut Kit) 
         &[]
     ));
     done!(invoke(domains, label::DOMAIN_SCHEDULE_SET_START, &[0], &[]));
+    Ok(())
+}
+
+pub(crate) fn a_woken_equal_goes_behind_its_peers(t: &mut Kit) -> Check {
+    let ntfn = t.ntfn()?;
+    t.spawn(LOW, [ntfn, 1, 0, 0, 0, 0], |args| {
+        notification(args[0]).wait();
+        mark(args[1]);
+    })?;
+    rest();
+    // The one that signals goes on, and the woken one waits behind the one that was ready before.
+    t.spawn(LOW, [3, 0, 0, 0, 0, 0], marker)?;
+    t.spawn(LOW, [ntfn, 2, 0, 0, 0, 0], |args| {
+        notification(args[0]).signal();
+        mark(args[1]);
+    })?;
+    rest();
+    marks!(2, 3, 1);
+    Ok(())
+}
+
+pub(crate) fn a_ready_thread_given_its_priority_again_goes_first(t: &mut Kit) -> Check {
+    let first = t.spawn(LOW, [1, 0, 0, 0, 0, 0], marker)?;
+    t.spawn(LOW, [2, 0, 0, 0, 0, 0], marker)?;
+    done!(invoke(first.tcb, label::TCB_SET_PRIORITY, &[LOW], &[TCB]));
+    rest();
+    marks!(1, 2);
+    Ok(())
+}
+
+pub(crate) fn yielding_to_a_lower_thread_puts_it_before_its_equals(t: &mut Kit) -> Check {
+    let first = t.spawn(LOW, [1, 0, 0, 0, 0, 0], marker)?;
+    t.spawn(LOW, [2, 0, 0, 0, 0, 0], marker)?;
+    let answer = done!(invoke(first.sc, label::SCHED_CONTEXT_YIELD_TO, &[], &[]));
+    equal!(answer.length, 1);
+    equal!(answer.words[0], 0);
+    mark(9);
+    rest();
+    marks!(9, 1, 2);
+    Ok(())
+}
+
+pub(crate) fn a_yield_is_no_timeout(t: &mut Kit) -> Check {
+    let (ep, object) = (t.ep()?, t.reply()?);
+    let thread = periodic(t, HIGH, 1000, 10_000, [0; 6], |_| {
+        sel4::r#yield();
+        mark(1);
+    })?;
+    let badged = t.mint(ep, 15, 1)?;
+    let set = label::TCB_SET_TIMEOUT_ENDPOINT;
+    done!(invoke(thread.tcb, set, &[], &[badged]));
+    t.resume(thread)?;
+    equal!(endpoint(ep).nb_recv_with_mrs(reply(object)).badge, 0);
+    marks!();
+    t.sleep(15_000);
+    marks!(1);
+    Ok(())
+}
+
+pub(crate) fn a_timeout_of_a_thread_without_context_is_one_word(t: &mut Kit) -> Check {
+    let (ep, object, stop) = (t.ep()?, t.reply()?, t.ntfn()?);
+    let thread = periodic(t, LOW, 1000, 50_000, [0; 6], spinner)?;
+    let set = label::TCB_SET_TIMEOUT_ENDPOINT;
+    done!(invoke(thread.tcb, set, &[], &[ep]));
+    t.resume(thread)?;
+    pause(t, stop, 5000)?;
+    // Its fault waits in the queue; the message is made when it is received.
+    delete(thread.sc)?;
+    let message = endpoint(ep).recv_with_mrs(reply(object));
+    equal!(message.info.label(), fault::TIMEOUT);
+    equal!(message.info.length(), 1);
+    Ok(())
+}
+
+pub(crate) fn the_longest_period_is_told_by_what_is_refused(t: &mut Kit) -> Check {
+    let sc = t.sc()?;
+    let longest = u64::MAX / t.mhz() / 8;
+    for words in [
+        [1000, longest + 1, 0, 0, 0],
+        [longest + 1, longest, 0, 0, 0],
+    ] {
+        refused!(configure(t, &words, sc), RangeError, 20, longest);
+    }
+    done!(configure(t, &[1000, longest, 0, 0, 0], sc));
+    done!(configure(t, &[longest, longest, 0, 0, 0], sc));
+    Ok(())
+}
+
+pub(crate) fn refills_are_what_fits_behind_the_header(t: &mut Kit) -> Check {
+    // Header 96 bytes, a refill 16; two are always there.
+    for (bits, extra) in [(7, 0), (8, 8), (9, 24), (12, 248)] {
+        let sc = t.make(object::SCHED_CONTEXT, bits)?;
+        refused!(
+            configure(t, &[100, 1000, extra + 1, 0, 0], sc),
+            RangeError,
+            0,
+            extra
+        );
+        done!(configure(t, &[100, 1000, extra, 0, 0], sc));
+    }
+    Ok(())
+}
+
+pub(crate) fn a_notification_needs_no_right_to_hold_a_context(t: &mut Kit) -> Check {
+    let (ntfn, sc) = (t.ntfn()?, t.sc()?);
+    let weak = t.copy(ntfn, 0)?;
+    t.bind(sc, weak)?;
+    done!(invoke(sc, label::SCHED_CONTEXT_UNBIND_OBJECT, &[], &[weak]));
+    Ok(())
+}
+
+pub(crate) fn a_ready_context_can_be_bound_to_a_blocked_thread(t: &mut Kit) -> Check {
+    let ntfn = t.ntfn()?;
+    let thread = t.spawn(HIGH, [ntfn, 0, 0, 0, 0, 0], |args| {
+        mark(notification(args[0]).wait().1 + 1);
+    })?;
+    delete(thread.sc)?;
+    let sc = t.sc()?;
+    t.configure(sc, 5000, 5000, 0, 0, 0)?;
+    t.bind(sc, thread.tcb)?;
+    marks!();
+    notification(ntfn).signal();
+    marks!(1);
+    Ok(())
+}
+
+pub(crate) fn releases_come_within_two_microseconds_of_their_time(t: &mut Kit) -> Check {
+    // Others run when each period begins, so that the timer is what ends them.
+    t.spawn(LOW, [0; 6], spinner)?;
+    let thread = periodic(t, HIGH, 500, 5000, [t.ticks(5000), 0, 0, 0, 0, 0], |args| {
+        let (first, period) = (now(), args[0]);
+        COUNTERS[2].store(u64::MAX, SeqCst);
+        for n in 1..=20 {
+            sel4::r#yield();
+            // Counted from a period before, so that no number is negative.
+            let late = now().wrapping_sub(first + n * period).wrapping_add(period);
+            COUNTERS[1].fetch_max(late, SeqCst);
+            COUNTERS[2].fetch_min(late, SeqCst);
+        }
+        mark(1);
+    })?;
+    t.resume(thread)?;
+    let stop = t.ntfn()?;
+    pause(t, stop, 110_000)?;
+    marks!(1);
+    ensure!(count(1) <= t.ticks(5002));
+    ensure!(count(2) >= t.ticks(4998));
     Ok(())
 }

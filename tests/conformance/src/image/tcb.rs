@@ -6,7 +6,7 @@ use super::kit::{
     reply, rest,
 };
 use super::report::{Check, done, ensure, equal, marks, refused};
-use super::thread::{COUNTERS, mark};
+use super::thread::{COUNTERS, mark, now};
 use core::arch::asm;
 use core::sync::atomic::Ordering::SeqCst;
 use sel4_abi::{fault, label, object};
@@ -29,6 +29,11 @@ pub(crate) fn registers_written_are_read_back(t: &mut Kit) -> Check {
         done!(invoke(thread.tcb, label::TCB_READ_REGISTERS, &[0, 3], &[])).length,
         3
     );
+    // What is beyond the twentieth is not a register.
+    let mut words = [0x2000; 23];
+    words[1] = 21;
+    done!(invoke(thread.tcb, label::TCB_WRITE_REGISTERS, &words, &[]));
+    equal!(register(thread.tcb, 19), 0x2000);
     Ok(())
 }
 
@@ -269,6 +274,48 @@ pub(crate) fn each_thread_has_an_fpu_of_its_own(t: &mut Kit) -> Check {
     Ok(())
 }
 
+/// Computes in both register files until so many ticks are over, whoever runs in between.
+/// Counter 0 is the one who computed last, counter 1 counts how often that was somebody else.
+fn computes_on(args: [u64; 6]) {
+    let (value, end, mut sum) = (args[0], now() + args[1], 0u64);
+    // SAFETY: the compiler uses neither x87 nor SSE registers in this program.
+    unsafe {
+        asm!("pxor xmm5, xmm5", "movq xmm6, {}", "fldz", in(reg) value);
+    }
+    while now() < end {
+        sum += value;
+        // SAFETY: as above; the stack has one x87 value between two rounds.
+        unsafe {
+            asm!("paddq xmm5, xmm6", "push {0}", "fild qword ptr [rsp]", "faddp", "pop {0}", in(reg) value);
+        }
+        if COUNTERS[0].swap(value, SeqCst) != value {
+            COUNTERS[1].fetch_add(1, SeqCst);
+        }
+    }
+    let sse: u64;
+    let mut x87 = 0u64;
+    // SAFETY: as above.
+    unsafe {
+        asm!("movq {}, xmm5", out(reg) sse);
+        asm!("fistp qword ptr [{}]", in(reg) &raw mut x87);
+    }
+    mark(u64::from(sse == sum && x87 == sum));
+}
+
+pub(crate) fn threads_preempted_while_they_compute_keep_their_results(t: &mut Kit) -> Check {
+    let ticks = 20_000 * t.mhz();
+    for value in 1..=4 {
+        let thread = t.thread(LOW, [value, ticks, 0, 0, 0, 0], computes_on)?;
+        t.configure(thread.sc, 1000, 1000, 0, 0, 0)?;
+        t.bind(thread.sc, thread.tcb)?;
+        t.resume(thread)?;
+    }
+    rest();
+    marks!(1, 1, 1, 1);
+    ensure!(COUNTERS[1].load(SeqCst) >= 12);
+    Ok(())
+}
+
 pub(crate) fn a_fresh_threads_fpu_is_clean(t: &mut Kit) -> Check {
     t.spawn(HIGH, [5, 0, 0, 0, 0, 0], computes)?;
     let _ = super::thread::take_marks();
@@ -338,5 +385,35 @@ pub(crate) fn a_thread_that_deletes_itself_is_gone(t: &mut Kit) -> Check {
     t.resume(thread)?;
     marks!(1);
     ensure!(super::kit::is_empty(thread.tcb));
+    Ok(())
+}
+
+fn register(tcb: u64, n: usize) -> u64 {
+    invoke(tcb, label::TCB_READ_REGISTERS, &[0, 20], &[]).words[n]
+}
+
+pub(crate) fn reading_registers_may_suspend(t: &mut Kit) -> Check {
+    let thread = t.spawn(LOW, [1, 0, 0, 0, 0, 0], |args| mark(args[0]))?;
+    done!(invoke(thread.tcb, label::TCB_READ_REGISTERS, &[1, 1], &[]));
+    rest();
+    marks!();
+    t.resume(thread)?;
+    rest();
+    marks!(1);
+    Ok(())
+}
+
+pub(crate) fn spaces_are_refused_in_the_stated_order(t: &mut Kit) -> Check {
+    let (tcb, table) = (t.make(object::TCB, 0)?, t.make(object::CAP_TABLE, 4)?);
+    let set = |words: &[u64], caps: &[u64]| invoke(tcb, label::TCB_SET_SPACE, words, caps);
+    refused!(set(&[0], &[0, CNODE, VSPACE]), TruncatedMessage);
+    refused!(set(&[0, 0], &[0, CNODE]), TruncatedMessage);
+    // Each alone; then the handler, which is looked at last.
+    refused!(set(&[0, 0], &[0, VSPACE, VSPACE]), IllegalOperation);
+    refused!(set(&[0, 0], &[0, table, table]), IllegalOperation);
+    refused!(set(&[61, 0], &[0, table, VSPACE]), IllegalOperation);
+    refused!(set(&[0, 0], &[tcb, table, table]), IllegalOperation);
+    refused!(set(&[0, 0], &[tcb, table, VSPACE]), InvalidCapability, 1);
+    done!(set(&[60, 0], &[0, table, VSPACE]));
     Ok(())
 }

@@ -140,3 +140,35 @@ pub(crate) fn too_few_capabilities_are_a_truncated_message(t: &mut Kit) -> Check
     done!(invoke(ntfn, 0, &[], &[]));
     Ok(())
 }
+
+pub(crate) fn the_first_failure_ends_the_transfer(t: &mut Kit) -> Check {
+    let (ep, slot) = (t.ep()?, t.slot());
+    let badged = t.mint(ep, 15, 0x66)?;
+    let control = sel4::init_thread::slot::IRQ_CONTROL.cptr_bits();
+    send(t, ep, ep, slot, &[badged, control, badged])?;
+    marks!(1, 1, 0x66);
+    Ok(())
+}
+
+pub(crate) fn a_receive_slot_that_cannot_be_found_takes_badges_alone(t: &mut Kit) -> Check {
+    let (ep, ntfn) = (t.ep()?, t.ntfn()?);
+    let badged = t.mint(ep, 15, 0x66)?;
+    send(t, ep, ep, 1 << 40, &[badged, ntfn])?;
+    marks!(1, 1, 0x66);
+    Ok(())
+}
+
+pub(crate) fn a_transferred_capability_keeps_its_badge_and_rights(t: &mut Kit) -> Check {
+    let (ep, ntfn, slot) = (t.ep()?, t.ntfn()?, t.slot());
+    let badged = t.mint(ntfn, 1, 0x21)?;
+    send(t, ep, ep, slot, &[badged])?;
+    marks!(1, 0, 0);
+    super::kit::notification(slot).signal();
+    equal!(super::kit::notification(ntfn).poll().1, 0x21);
+    // It may signal and not wait.
+    refused!(
+        super::notification::bind(super::kit::TCB, slot),
+        IllegalOperation
+    );
+    Ok(())
+}

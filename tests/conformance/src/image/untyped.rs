@@ -186,6 +186,50 @@ pub(crate) fn an_untyped_with_children_is_not_copied(t: &mut Kit) -> Check {
     Ok(())
 }
 
+pub(crate) fn copied_memory_is_taken_back_with_all_made_of_it_and_copied_again(
+    t: &mut Kit,
+) -> Check {
+    let memory = t.make(object::UNTYPED, 16)?;
+    let (copy, table, frame) = (t.slot(), t.slot(), t.slot());
+    let place = super::thread::BUFFERS + 0x10_0000;
+    for _ in 0..3 {
+        done!(cnode(label::CNODE_COPY, copy, &[memory, 64, 15], &[CNODE]));
+        // A CNode that holds itself and what is made of the copy.
+        done!(retype(copy, object::CAP_TABLE, 4, table));
+        let into = |slot, source| {
+            let words = [slot, 4, source, 64, 15];
+            invoke(table, label::CNODE_COPY, &words, &[CNODE])
+        };
+        done!(into(1, table));
+        done!(ask(copy, &[object::TCB, 0, 0, 0, 2, 4], &[table]));
+        done!(ask(copy, &[object::ENDPOINT, 0, 0, 0, 6, 10], &[table]));
+        // Whatever it was before, it is zero.
+        done!(retype(copy, object::X86_4K, 0, frame));
+        let words = [place, 3, 0];
+        done!(invoke(
+            frame,
+            label::X86_PAGE_MAP,
+            &words,
+            &[super::kit::VSPACE]
+        ));
+        for n in 0..512 {
+            let word = (place + 8 * n) as *mut u64;
+            // SAFETY: the frame is mapped there, writable, and nothing else uses it.
+            unsafe {
+                equal!(word.read_volatile(), 0);
+                word.write_volatile(!0);
+            }
+        }
+        done!(cnode(label::CNODE_REVOKE, memory, &[], &[]));
+        for slot in [copy, table, frame] {
+            ensure!(is_empty(slot));
+        }
+    }
+    // All of it is there again.
+    done!(retype(memory, object::UNTYPED, 16, copy));
+    Ok(())
+}
+
 pub(crate) fn device_memory_becomes_frames_and_untypeds_alone(t: &mut Kit) -> Check {
     let slot = t.slot();
     refused!(
@@ -203,4 +247,58 @@ pub(crate) fn device_memory_becomes_frames_and_untypeds_alone(t: &mut Kit) -> Ch
     );
     delete(frame)?;
     delete(slot)
+}
+
+pub(crate) fn every_object_takes_the_room_of_its_size(t: &mut Kit) -> Check {
+    for (ty, bits, room) in [
+        (object::UNTYPED, 6, 6),
+        (object::TCB, 0, 11),
+        (object::ENDPOINT, 0, 4),
+        (object::NOTIFICATION, 0, 6),
+        (object::CAP_TABLE, 3, 8),
+        (object::SCHED_CONTEXT, 8, 8),
+        (object::REPLY, 0, 5),
+        (object::X86_PDPT, 0, 12),
+        (object::X64_PML4, 0, 12),
+        (object::X86_4K, 0, 12),
+        (object::X86_LARGE_PAGE, 0, 21),
+        (object::X86_PAGE_TABLE, 0, 12),
+        (object::X86_PAGE_DIRECTORY, 0, 12),
+    ] {
+        // Two fit into twice the room, and then nothing is left.
+        let memory = t.make(object::UNTYPED, room + 1)?;
+        let first = t.slots(2);
+        refused!(
+            ask(memory, &[ty, bits, 0, 0, first, 3], &[CNODE]),
+            NotEnoughMemory,
+            2 << room
+        );
+        done!(ask(memory, &[ty, bits, 0, 0, first, 2], &[CNODE]));
+        let more = t.slot();
+        refused!(
+            retype(memory, object::ENDPOINT, 0, more),
+            NotEnoughMemory,
+            0
+        );
+        for slot in [first, first + 1, memory] {
+            delete(slot)?;
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn an_object_lies_at_a_multiple_of_its_size(t: &mut Kit) -> Check {
+    let memory = t.make(object::UNTYPED, 14)?;
+    let [ep, frame, rest] = [t.slot(), t.slot(), t.slot()];
+    done!(retype(memory, object::ENDPOINT, 0, ep));
+    done!(retype(memory, object::X86_4K, 0, frame));
+    let address = done!(invoke(frame, label::X86_PAGE_GET_ADDRESS, &[], &[])).words[0];
+    equal!(address % 4096, 0);
+    // What the alignment left out is not given out again.
+    refused!(
+        retype(memory, object::UNTYPED, 14, rest),
+        NotEnoughMemory,
+        8192
+    );
+    Ok(())
 }

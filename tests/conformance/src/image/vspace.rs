@@ -363,3 +363,118 @@ pub(crate) fn a_deleted_pool_takes_its_spaces_numbers(t: &mut Kit) -> Check {
     ensure!(kind(space) == 9);
     Ok(())
 }
+
+/// Whether a thread of its own faults when it reads there.
+fn faults(t: &mut Kit, address: u64) -> Check<bool> {
+    let (ep, object) = (t.ep()?, t.reply()?);
+    let badged = t.mint(ep, 15, 1)?;
+    let thread = t.active(super::kit::HIGH, [address, 0, 0, 0, 0, 0], |args| {
+        let _ = read(args[0]);
+    })?;
+    t.set_handler(thread, badged)?;
+    t.resume(thread)?;
+    Ok(endpoint(ep).nb_recv_with_mrs(reply(object)).badge == 1)
+}
+
+pub(crate) fn a_deleted_capability_takes_its_own_mapping(t: &mut Kit) -> Check {
+    let frame = t.make(object::X86_4K, 0)?;
+    let copy = t.copy(frame, 15)?;
+    done!(map(frame, VSPACE, FREE, 3));
+    done!(map(copy, VSPACE, FREE + 4096, 3));
+    ensure!(!faults(t, FREE + 4096)?);
+    delete(copy)?;
+    ensure!(faults(t, FREE + 4096)?);
+    ensure!(!faults(t, FREE)?);
+    Ok(())
+}
+
+pub(crate) fn a_frame_capability_without_read_maps_nothing_for_the_user(t: &mut Kit) -> Check {
+    let frame = t.make(object::X86_4K, 0)?;
+    for rights in [0, 1] {
+        let weak = t.copy(frame, rights)?;
+        done!(map(weak, VSPACE, FREE, 3));
+        ensure!(faults(t, FREE)?);
+        delete(weak)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn every_caching_attribute_can_be_mapped(t: &mut Kit) -> Check {
+    let frame = t.make(object::X86_4K, 0)?;
+    for attributes in 0..8 {
+        let words = [FREE, 3, attributes];
+        done!(invoke(frame, label::X86_PAGE_MAP, &words, &[VSPACE]));
+        write(FREE, attributes);
+        equal!(read(FREE), attributes);
+    }
+    Ok(())
+}
+
+pub(crate) fn a_huge_frame_is_mapped_and_not_over_a_directory(t: &mut Kit) -> Check {
+    const GIB: u64 = 1 << 30;
+    let huge = t.slot();
+    done!(super::kit::retype(t.device, object::X64_HUGE_PAGE, 0, huge));
+    let address = done!(invoke(huge, label::X86_PAGE_GET_ADDRESS, &[], &[])).words[0];
+    equal!(address % GIB, 0);
+    refused!(map(huge, VSPACE, BUFFERS, 3), DeleteFirst);
+    let place = BUFFERS + GIB;
+    refused!(map(huge, VSPACE, place + (2 << 20), 3), AlignmentError);
+    refused!(map(huge, VSPACE, TOP & !(GIB - 1), 3), InvalidArgument, 0);
+    done!(map(huge, VSPACE, place, 3));
+    // Nothing of a lower level fits there.
+    let small = t.make(object::X86_4K, 0)?;
+    refused!(map(small, VSPACE, place, 3), FailedLookup, 0, 2, 30);
+    done!(unmap(huge));
+    delete(huge)
+}
+
+pub(crate) fn a_huge_frame_of_ram_begins_as_zeroes_and_keeps_what_is_written(t: &mut Kit) -> Check {
+    const GIB: u64 = 1 << 30;
+    let (huge, place) = (t.slot(), BUFFERS + GIB);
+    ensure!(t.huge.is_some());
+    let ram = t.huge.unwrap_or_default();
+    done!(super::kit::retype(ram, object::X64_HUGE_PAGE, 0, huge));
+    done!(map(huge, VSPACE, place, 3));
+    let places = (0..GIB).step_by(1 << 26).chain([GIB - 8]);
+    for address in places.clone().map(|offset| place + offset) {
+        equal!(read(address), 0);
+        write(address, address);
+    }
+    // Mapped again in place it is the same memory.
+    done!(map(huge, VSPACE, place, 3));
+    for address in places.map(|offset| place + offset) {
+        equal!(read(address), address);
+    }
+    // Where it was, frames of the lower sizes fit once their tables are there.
+    done!(unmap(huge));
+    let large = t.make(object::X86_LARGE_PAGE, 0)?;
+    refused!(map(large, VSPACE, place, 3), FailedLookup, 0, 2, 30);
+    let directory = t.make(object::X86_PAGE_DIRECTORY, 0)?;
+    done!(invoke(
+        directory,
+        label::X86_PAGE_DIRECTORY_MAP,
+        &[place, 0],
+        &[VSPACE]
+    ));
+    done!(map(large, VSPACE, place, 3));
+    equal!(read(place + (1 << 21) - 8), 0);
+    delete(huge)
+}
+
+pub(crate) fn a_pool_has_512_numbers(t: &mut Kit) -> Check {
+    let (memory, pool) = (t.make(object::UNTYPED, 12)?, t.slot());
+    let control = sel4::init_thread::slot::ASID_CONTROL.cptr_bits();
+    let make = label::X86_ASID_CONTROL_MAKE_POOL;
+    done!(invoke(control, make, &[pool, 64], &[memory, CNODE]));
+    let assign = |space| invoke(pool, label::X86_ASID_POOL_ASSIGN, &[], &[space]);
+    for _ in 0..512 {
+        let space = t.make(object::X64_PML4, 0)?;
+        done!(assign(space));
+    }
+    let last = t.make(object::X64_PML4, 0)?;
+    refused!(assign(last), DeleteFirst);
+    // A number is free again with its space.
+    delete(last - 1)?;
+    done!(assign(last));
+    Ok(())
+}
