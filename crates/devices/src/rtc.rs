@@ -390,7 +390,8 @@ impl Rtc {
         if self.byte(register::B) & b::HOURS_24 != 0 {
             return self.encode(hour);
         }
-        let twelve = (hour + 11) % 12 + 1;
+        // A guest that sets the clock may have written what is no hour.
+        let twelve = (hour % 12 + 11) % 12 + 1;
         self.encode(twelve) | if hour >= 12 { AFTERNOON } else { 0 }
     }
 
@@ -530,6 +531,16 @@ mod tests {
         assert_eq!(get(&mut rtc, 0, 11 * S + 6), 0x30);
         assert_eq!(get(&mut rtc, 0, 11 * S + 7), 0x31);
         assert_eq!(shown(&mut rtc, 41 * S), [0x20, 0x28, 3, 1, 4, 0, 0, 0]);
+    }
+
+    #[test]
+    fn what_is_no_hour_can_be_written_and_read_in_twelve_hour_form() {
+        let mut rtc = clock();
+        set(&mut rtc, register::B, b::SET | b::BINARY | b::HOURS_24, 0);
+        set(&mut rtc, register::HOUR, 250, 0);
+        assert_eq!(get(&mut rtc, register::HOUR, 0), 250);
+        set(&mut rtc, register::B, b::SET | b::BINARY, 0);
+        assert_eq!(get(&mut rtc, register::HOUR, 0), AFTERNOON | 10);
     }
 
     #[test]
