@@ -105,7 +105,8 @@ impl Board {
             lines: Lines::new(),
             server: 0,
             ending: None,
-            timer_written: false,
+            // Firmware wrote one.
+            timer_written: true,
             count_written: false,
         }
     }

@@ -161,6 +161,7 @@ mod tests {
             .with(Register::Rip, 0x1000)
             .with(Register::Rbx, 0xfee0_0020);
         let mut vcpu = Vcpu::new(&LINUX, 1000, 64 << 20, &fake).0;
+        vcpu.without_ticks();
         vcpu.set_paging(Paging::Nested);
         (vcpu, fake)
     }

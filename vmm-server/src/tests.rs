@@ -41,6 +41,12 @@ enum Answer {
 }
 
 impl Vcpu {
+    /// Stops the timer that firmware left running.
+    pub(crate) fn without_ticks(&mut self) {
+        self.board.write(0x43, 1, 0x34, 0);
+        assert!(self.board.take_timer_written());
+    }
+
     fn answer(&mut self, fake: &mut Fake, exit: &Exit, status: Status) -> Answer {
         let mut resume = Resume::new(Status::default());
         match self.exit(fake, exit, status, &mut resume) {
@@ -51,8 +57,11 @@ impl Vcpu {
     }
 }
 
+/// A virtual CPU whose interval timer waits for a count.
 fn start(entry: &Entry, fake: &Fake) -> Vcpu {
-    Vcpu::new(entry, 1000, 64 << 20, fake).0
+    let mut vcpu = Vcpu::new(entry, 1000, 64 << 20, fake).0;
+    vcpu.without_ticks();
+    vcpu
 }
 
 fn resume(answer: Answer) -> Resume {
@@ -711,6 +720,21 @@ mod interrupts {
     }
 
     #[test]
+    fn a_guest_that_waits_for_any_interrupt_goes_on_with_firmwares_next_tick() {
+        let mut fake = Fake::new();
+        let mut vcpu = Vcpu::new(&MULTIBOOT, 1000, 64 << 20, &fake).0;
+        let exit = Exit::Hlt { len: 1, rip: 0 };
+        let mut resume = halted(vcpu.answer(&mut fake, &exit, READY));
+        let [.., Asked::Deadline(Some(deadline))] = fake.asked[..] else {
+            panic!("{:?}", fake.asked);
+        };
+        fake.tsc.set(deadline);
+        vcpu.signal(&mut fake, signal::DEADLINE);
+        assert!(vcpu.wake(&mut fake, &mut resume));
+        assert_eq!(get(&resume, Register::Event), Some(0x8000_0008));
+    }
+
+    #[test]
     fn halting_with_interrupts_off_is_the_end() {
         let mut fake = Fake::new();
         let mut vcpu = start(&MULTIBOOT, &fake);
@@ -759,7 +783,7 @@ mod instructions {
             len: 2,
             write: false,
             rip: 0,
-            number: 0x2ff,
+            number: 0x2fe,
             value: 0,
         };
         let resume = resume(vcpu.answer(&mut fake, &exit, READY));

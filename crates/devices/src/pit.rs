@@ -35,6 +35,8 @@ const OUT2: u8 = 0x20;
 const REFRESH_TICKS: u64 = 18;
 /// Register 3.
 const CONTROL: u8 = 3;
+/// Channel 0, count of two bytes, mode 2, binary.
+const PERIODIC_WORD: u8 = 0x34;
 
 /// The timer.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,6 +58,16 @@ impl Pit {
             rises: 0,
             counted_to: now,
         }
+    }
+
+    /// The timer as a PC's firmware leaves it: channel 0 counts the time of day, once in 65536 ticks (18.2 times a second).
+    #[must_use]
+    pub fn after_firmware(now: u64) -> Self {
+        let mut pit = Self::new(now);
+        for (register, value) in [(CONTROL, PERIODIC_WORD), (0, 0), (0, 0)] {
+            pit.write(register, value, now);
+        }
+        pit
     }
 
     /// Reads register 0 to 3 (higher bits of `register` are ignored). The control register cannot be read: all ones.
@@ -199,6 +211,14 @@ mod tests {
         );
         assert_eq!(pit.take_rises(10), 3);
         assert_eq!(pit.take_rises(10), 0);
+    }
+
+    #[test]
+    fn firmware_leaves_channel_0_ticking_as_slowly_as_it_can() {
+        let mut pit = Pit::after_firmware(1000);
+        assert!(pit.irq0_level(1000));
+        assert_eq!(pit.next_edge(1000), Some(1001 + 0x1_0000));
+        assert_eq!(pit.take_rises(1000 + FREQUENCY), 18);
     }
 
     #[test]

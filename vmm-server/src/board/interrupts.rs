@@ -49,15 +49,19 @@ pub(super) struct Interrupts {
 }
 
 impl Interrupts {
-    /// As firmware leaves them: in virtual wire mode, and no line open.
+    /// As firmware leaves them: in virtual wire mode, and no line open but the interval timer's, whose output is high.
     pub(super) fn new() -> Self {
-        Self {
-            pic: pic_after_firmware(),
+        let mut interrupts = Self {
+            pic: PicPair::new(),
             ioapic: IoApic::new(IOAPIC_ID),
             lapic: LocalApic::after_firmware(LOCAL_APIC_ID),
             driven: [0; DRIVERS],
             ended: false,
-        }
+        };
+        interrupts.drive(Driver::Pit, TIMER_IRQ, true);
+        initialise(&mut interrupts.pic);
+        interrupts.pic_changed();
+        interrupts
     }
 
     fn levels(&self) -> u32 {
@@ -217,10 +221,11 @@ impl Interrupts {
     }
 }
 
-/// The PIC pair at the vectors a BIOS gives it, every line masked.
-fn pic_after_firmware() -> PicPair {
-    let mut pic = PicPair::new();
-    let master = [0x11, 0x08, 1 << CASCADE_IRQ, 1, 0xff];
+/// Puts the PIC pair at the vectors a BIOS gives it. Of its lines the interval timer's is open, by which a BIOS counts the time
+/// of day, and that between the two; a program that waits for any interrupt (STI, HLT) goes on with the next tick.
+fn initialise(pic: &mut PicPair) {
+    const OPEN: u8 = 1 << TIMER_IRQ | 1 << CASCADE_IRQ;
+    let master = [0x11, 0x08, 1 << CASCADE_IRQ, 1, !OPEN];
     let slave = [0x11, 0x70, CASCADE_IRQ, 1, 0xff];
     for (command, data, words) in [
         (Register::MasterCommand, Register::MasterData, master),
@@ -232,5 +237,4 @@ fn pic_after_firmware() -> PicPair {
             pic.write(data, word);
         }
     }
-    pic
 }

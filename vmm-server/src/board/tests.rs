@@ -36,9 +36,17 @@ impl Board {
     }
 }
 
+/// A board whose interval timer waits for a count.
+fn without_ticks() -> Board {
+    let mut board = plain();
+    board.out(0x43, 0x34, 0);
+    assert!(board.take_timer_written());
+    board
+}
+
 /// A board whose PICs stand at vectors 0x30 and 0x38 with every input open.
 fn with_pics() -> Board {
-    let mut board = plain();
+    let mut board = without_ticks();
     for (command, base, cascade) in [(0x20, 0x30, 4), (0xa0, 0x38, 2)] {
         board.out(command, 0x11, 0);
         for value in [base, cascade, 1, 0] {
@@ -50,7 +58,7 @@ fn with_pics() -> Board {
 
 /// A board with masked PICs, as a kernel that uses the APICs leaves them.
 fn with_apics() -> Board {
-    let mut board = plain();
+    let mut board = without_ticks();
     board.out(0x21, 0xff, 0);
     board.out(0xa1, 0xff, 0);
     board
@@ -67,11 +75,30 @@ mod pics {
     use super::*;
 
     #[test]
-    fn nothing_interrupts_before_the_guest_opens_a_line() {
-        let mut board = plain();
+    fn nothing_but_the_timer_interrupts_before_the_guest_opens_a_line() {
+        let mut board = without_ticks();
         board.set_lines(!0);
         board.advance(1000 * MILLISECOND);
         assert!(!board.waits());
+    }
+
+    #[test]
+    fn firmware_leaves_the_timer_ticking_at_its_vector() {
+        let mut board = plain();
+        assert!(board.take_timer_written());
+        let deadline = board.next_event(0).unwrap();
+        assert!(deadline.abs_diff(54_925_000) < 10_000, "{deadline}");
+        board.advance(deadline - 2000);
+        assert!(!board.waits());
+        board.advance(deadline);
+        assert_eq!(board.take(), Some(8));
+        board.out(0x20, 0x20, deadline);
+        assert_eq!(board.take(), None);
+        assert!(
+            board
+                .next_event(deadline)
+                .is_some_and(|next| next.abs_diff(2 * deadline) < 2000)
+        );
     }
 
     #[test]

@@ -30,7 +30,7 @@ impl Timers {
         let clock = |frequency| Clock::new(tsc_mhz, frequency);
         let (pit_clock, power_clock) = (clock(pit::FREQUENCY), clock(pm::FREQUENCY));
         Self {
-            pit: Pit::new(pit_clock.ticks(now)),
+            pit: Pit::after_firmware(pit_clock.ticks(now)),
             hpet: Hpet::new(),
             hpet_edges: 0,
             power: PowerManagement::new(power_clock.ticks(now)),
