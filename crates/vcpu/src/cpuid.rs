@@ -69,6 +69,8 @@ const ONE_PROCESSOR: u32 = 1 << 16;
 const APIC: u32 = bits(&[9]);
 /// Leaf 7 EBX: FSGSBASE, BMI1, SMEP, BMI2, ERMS, RDSEED, ADX, SMAP, CLFLUSHOPT, CLWB, SHA.
 const LEAF7_EBX: u32 = bits(&[0, 3, 7, 8, 9, 18, 19, 20, 23, 24, 29]);
+/// Leaf 7 EBX: the TSC can be adjusted. Umbra's own, whatever the host has.
+const TSC_ADJUST: u32 = bits(&[1]);
 /// Leaf 7 ECX: UMIP.
 const LEAF7_ECX: u32 = bits(&[2]);
 /// Leaf 7 EDX: fast short REP MOVSB.
@@ -118,7 +120,7 @@ fn basic(leaf: u32, subleaf: u32, host: &impl Host) -> Leaf {
         },
         (7, 0) => Leaf {
             eax: 0,
-            ebx: given.ebx & LEAF7_EBX,
+            ebx: given.ebx & LEAF7_EBX | TSC_ADJUST,
             ecx: given.ecx & LEAF7_ECX,
             edx: given.edx & LEAF7_EDX,
         },

@@ -19,6 +19,8 @@ const PAT_RESET: u64 = 0x0007_0406_0007_0406;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Msrs {
     pat: u64,
+    /// What was added to the host's TSC at the start, and is now.
+    tsc_start: u64,
     tsc_offset: u64,
     misc_enable: u64,
     mtrrs: Mtrrs,
@@ -92,6 +94,7 @@ impl Msrs {
     pub const fn starting_at(host_tsc: u64, physical_width: u8) -> Self {
         Self {
             pat: PAT_RESET,
+            tsc_start: host_tsc.wrapping_neg(),
             tsc_offset: host_tsc.wrapping_neg(),
             misc_enable: quirk::MISC_ENABLE_RESET,
             mtrrs: Mtrrs::after_firmware(physical_width),
@@ -112,6 +115,7 @@ impl Msrs {
         }
         match number {
             msr::TSC => Read::Value(host_tsc.wrapping_add(self.tsc_offset)),
+            msr::TSC_ADJUST => Read::Value(self.tsc_offset.wrapping_sub(self.tsc_start)),
             msr::EFER => Read::Value(control.efer),
             msr::PAT => Read::Value(self.pat),
             quirk::MISC_ENABLE => Read::Value(self.misc_enable),
@@ -159,10 +163,8 @@ impl Msrs {
                     Err(_) => Write::GeneralProtection,
                 };
             }
-            msr::TSC => {
-                self.tsc_offset = value.wrapping_sub(host_tsc);
-                return Write::Register(Register::TscOffset, self.tsc_offset);
-            }
+            msr::TSC => return self.set_tsc_offset(value.wrapping_sub(host_tsc)),
+            msr::TSC_ADJUST => return self.set_tsc_offset(self.tsc_start.wrapping_add(value)),
             msr::PAT if is_pat(value) => {
                 self.pat = value;
                 true
@@ -190,6 +192,11 @@ impl Msrs {
         } else {
             Write::GeneralProtection
         }
+    }
+
+    const fn set_tsc_offset(&mut self, offset: u64) -> Write {
+        self.tsc_offset = offset;
+        Write::Register(Register::TscOffset, offset)
     }
 }
 
@@ -280,6 +287,25 @@ mod tests {
             Write::Register(Register::TscOffset, 7u64.wrapping_sub(2000))
         );
         assert_eq!(msrs.read(msr::TSC, &control, 2003), Read::Value(10));
+    }
+
+    #[test]
+    fn the_adjustment_of_the_tsc_is_what_it_was_moved_by() {
+        let mut msrs = Msrs::starting_at(1000, 40);
+        let control = Control::default();
+        assert_eq!(msrs.read(msr::TSC_ADJUST, &control, 1200), Read::Value(0));
+        let answer = msrs.write(msr::TSC_ADJUST, 500, &control, &LIMITS, 1300);
+        assert_eq!(
+            answer,
+            Write::Register(Register::TscOffset, 500u64.wrapping_sub(1000))
+        );
+        assert_eq!(msrs.read(msr::TSC, &control, 1400), Read::Value(900));
+        // A write of the TSC moves it from 1000, and so the adjustment by as much.
+        let _ = msrs.write(msr::TSC, 5000, &control, &LIMITS, 1500);
+        assert_eq!(
+            msrs.read(msr::TSC_ADJUST, &control, 1600),
+            Read::Value(4500)
+        );
     }
 
     #[test]

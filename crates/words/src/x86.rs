@@ -216,6 +216,8 @@ pub mod msr {
     pub const TSC: u32 = 0x10;
     /// Local APIC base.
     pub const APIC_BASE: u32 = 0x1b;
+    /// What the TSC was moved by since reset (Intel's; hypervisors offer it on AMD processors too).
+    pub const TSC_ADJUST: u32 = 0x3b;
     /// SYSENTER code segment.
     pub const SYSENTER_CS: u32 = 0x174;
     /// SYSENTER stack pointer.
