@@ -508,6 +508,7 @@ impl<M: Machine> Kernel<M> {
                 .unwrap_or(512),
             loaded_space: 0,
             loaded_thread: 0,
+            bases_of: idle,
             work_units: 0,
             cancelling: None,
             cleaned: (0, 0),

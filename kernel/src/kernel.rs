@@ -83,6 +83,8 @@ pub struct Kernel<M: Machine> {
     pub(crate) loaded_space: u64,
     /// The thread whose TLS bases and CR0.TS are loaded; 0 for nobody's.
     pub(crate) loaded_thread: u64,
+    /// Whose TLS bases the processor has, newer than its context's, where threads set them; the idle thread for nobody's.
+    pub(crate) bases_of: Ref<Tcb>,
     pub(crate) work_units: u32,
     /// Where an interrupted cancellation of badged sends goes on.
     pub(crate) cancelling: Option<crate::object::endpoint::Cancelling>,

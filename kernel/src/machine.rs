@@ -81,6 +81,10 @@ pub trait Machine {
     fn halt(&mut self) -> !;
     /// Loads FS.base and GS.base for the thread about to run in user mode.
     fn load_tls(&mut self, fs_base: u64, gs_base: u64);
+    /// Whether threads set FS.base and GS.base by instructions of their own.
+    fn threads_set_bases(&self) -> bool;
+    /// FS.base and GS.base as they are, where threads set them.
+    fn bases(&self) -> (u64, u64);
     /// FXSAVE to the 512 bytes at `area` (16-aligned); CR0.TS is clear.
     fn fpu_save(&mut self, area: Hpa);
     /// FXRSTOR from `area`; CR0.TS is clear.

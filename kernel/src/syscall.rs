@@ -94,7 +94,7 @@ impl<M: Machine> Kernel<M> {
             }
             syscall::YIELD => self.yield_budget(),
             syscall::SET_TLS_BASE => {
-                self.loaded_thread = 0;
+                self.release_bases();
                 current
                     .context
                     .fs_base
@@ -547,11 +547,38 @@ impl<M: Machine> Kernel<M> {
             self.machine.switch_vspace(root.hpa());
             sc.switches.set(sc.switches.get() + 1);
         }
+        if self.machine.threads_set_bases() {
+            self.keep_bases();
+            self.bases_of = tcb;
+        }
         self.machine
             .load_tls(tcb.context.fs_base.get(), tcb.context.gs_base.get());
         self.fpu_prepare(tcb);
         self.loaded_thread = tcb.bits();
         Self::user(tcb)
+    }
+
+    /// The bases that the thread which ran last has set come into its context.
+    #[inline(always)]
+    fn keep_bases(&self) {
+        let (fs_base, gs_base) = self.machine.bases();
+        self.bases_of.context.fs_base.set(fs_base);
+        self.bases_of.context.gs_base.set(gs_base);
+    }
+
+    /// From here on a context has its thread's bases, whoever's the processor has: they may be read and written, and the
+    /// processor may lose them. Whoever goes on has them loaded again.
+    pub(crate) fn release_bases(&mut self) {
+        if self.machine.threads_set_bases() {
+            self.keep_bases();
+            self.forget_bases();
+        }
+        self.loaded_thread = 0;
+    }
+
+    /// Nobody's bases are worth keeping.
+    pub(crate) fn forget_bases(&mut self) {
+        self.bases_of = self.idle;
     }
 
     #[inline(always)]

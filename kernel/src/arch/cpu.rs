@@ -39,6 +39,29 @@ pub unsafe fn write_msr(number: u32, value: u64) {
     }
 }
 
+/// RDFSBASE and RDGSBASE. Without CR4.FSGSBASE they raise #UD.
+#[inline(always)]
+pub fn read_bases() -> (u64, u64) {
+    let (fs, gs);
+    // SAFETY: reads registers.
+    unsafe {
+        asm!("rdfsbase {}", "rdgsbase {}", out(reg) fs, out(reg) gs, options(nomem, nostack, preserves_flags));
+    }
+    (fs, gs)
+}
+
+/// WRFSBASE and WRGSBASE.
+///
+/// # Safety
+/// CR4.FSGSBASE is set, both addresses are canonical, and nothing is reached through FS or GS that lies elsewhere then.
+#[inline(always)]
+pub unsafe fn write_bases(fs: u64, gs: u64) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        asm!("wrfsbase {}", "wrgsbase {}", in(reg) fs, in(reg) gs, options(nostack, preserves_flags));
+    }
+}
+
 /// Reads CR0.
 pub fn read_cr0() -> u64 {
     let value;
@@ -79,6 +102,14 @@ pub fn read_cr2() -> u64 {
 pub unsafe fn write_cr3(value: u64) {
     // SAFETY: the caller's promise.
     unsafe { asm!("mov cr3, {}", in(reg) value, options(nostack, preserves_flags)) };
+}
+
+/// Reads CR4.
+pub fn read_cr4() -> u64 {
+    let value;
+    // SAFETY: reads a register.
+    unsafe { asm!("mov {}, cr4", out(reg) value, options(nomem, nostack, preserves_flags)) };
+    value
 }
 
 /// Writes CR4.

@@ -1,5 +1,5 @@
-//! Switching on what the kernel wants of the processor: write protection, global pages, machine checks, SSE state for
-//! user mode, and the protections against the kernel touching user pages by mistake.
+//! Switching on what the kernel wants of the processor: write protection, global pages, machine checks, SSE state and the
+//! instructions for segment bases for user mode, and the protections against the kernel touching user pages by mistake.
 #![allow(unsafe_code)] // CR0, CR4 and EFER.
 
 use words::x86::{cr0, cr4, efer, msr};
@@ -12,6 +12,7 @@ pub fn enable() {
     if cpu::cpuid(0, 0).eax >= 7 {
         let leaf = cpu::cpuid(7, 0);
         for (word, bit, feature) in [
+            (leaf.ebx, 0, cr4::FSGSBASE),
             (leaf.ebx, 7, cr4::SMEP),
             (leaf.ebx, 20, cr4::SMAP),
             (leaf.ecx, 2, cr4::UMIP),

@@ -5,7 +5,7 @@ use core::arch::asm;
 
 use kernel::machine::{IrqRoute, Machine, SvmFeatures};
 use words::Hpa;
-use words::x86::{cr0, msr};
+use words::x86::{cr0, cr4, msr};
 
 use super::apic::{IoApics, LocalApic};
 use super::clock::Speeds;
@@ -17,7 +17,9 @@ pub struct Hardware {
     ioapics: IoApics,
     speeds: Speeds,
     svm: SvmFeatures,
-    /// What GS.base was loaded with last.
+    /// CR4.FSGSBASE is set: bases are read and written by instructions, here and in user mode.
+    base_instructions: bool,
+    /// What GS.base was loaded with last, without such instructions.
     gs_base: u64,
     /// What CR0.TS is.
     task_switched: bool,
@@ -26,13 +28,14 @@ pub struct Hardware {
 }
 
 impl Hardware {
-    /// Puts the parts together. The kernel's own table is loaded and CR0.TS is clear.
+    /// Puts the parts together. The kernel's own table is loaded, CR0.TS is clear and CR4 has its bits for good.
     pub fn new(local: LocalApic, ioapics: IoApics, speeds: Speeds, svm: SvmFeatures) -> Self {
         Self {
             local,
             ioapics,
             speeds,
             svm,
+            base_instructions: cpu::read_cr4() & cr4::FSGSBASE != 0,
             gs_base: 0,
             task_switched: false,
             breakpoints_armed: false,
@@ -135,8 +138,11 @@ impl Machine for Hardware {
 
     #[inline(always)]
     fn load_tls(&mut self, fs_base: u64, gs_base: u64) {
-        // SAFETY: the kernel uses neither FS nor GS; the logic keeps only canonical addresses, which WRMSR takes.
+        // SAFETY: the kernel uses neither FS nor GS; the logic keeps only canonical addresses, which all of these take.
         unsafe {
+            if self.base_instructions {
+                return cpu::write_bases(fs_base, gs_base);
+            }
             // A thread can lose its bases without the kernel, by loading a selector, and a guest's exit clears them: what
             // is in the register is known only if it was 0 and has stayed so.
             cpu::write_msr(msr::FS_BASE, fs_base);
@@ -145,6 +151,16 @@ impl Machine for Hardware {
                 cpu::write_msr(msr::GS_BASE, gs_base);
             }
         }
+    }
+
+    #[inline(always)]
+    fn threads_set_bases(&self) -> bool {
+        self.base_instructions
+    }
+
+    #[inline(always)]
+    fn bases(&self) -> (u64, u64) {
+        cpu::read_bases()
     }
 
     fn fpu_save(&mut self, area: Hpa) {

@@ -344,6 +344,9 @@ impl<M: Machine> Kernel<M> {
                     self.sc_unbind_tcb(sc);
                 }
                 self.fpu_forget(crate::kernel::FpuOwner::thread(tcb));
+                if self.bases_of == tcb {
+                    self.forget_bases();
+                }
                 zombie(tcb.bits(), ZombieKind::Tcb, slots::COUNT as u64)
             }
             Cap::IrqHandler { irq } => {

@@ -254,11 +254,11 @@ impl<M: Machine> Kernel<M> {
             },
             label::TCB_SET_TLS_BASE => {
                 msg.need(1, 0)?;
-                tcb.write_register(FIRST_BASE, msg.word(0));
                 if tcb == self.current {
                     // It has the old one loaded, and may not simply go on with it.
-                    self.loaded_thread = 0;
+                    self.release_bases();
                 }
+                tcb.write_register(FIRST_BASE, msg.word(0));
                 Ok(Done::Empty)
             }
             label::TCB_SET_FLAGS => {
@@ -332,6 +332,7 @@ impl<M: Machine> Kernel<M> {
             tcb.write_register(0, source.restart_ip());
         }
         if flags & 8 != 0 {
+            self.release_bases();
             for n in FIRST_BASE..USER_CONTEXT_WORDS {
                 tcb.write_register(n, source.register(n).get());
             }

@@ -40,6 +40,8 @@ pub struct FakeMachine {
     pub console: String,
     /// FS.base and GS.base.
     pub bases: (u64, u64),
+    /// Threads set them by instructions: by this field, that is.
+    pub threads_set_bases: bool,
     /// CR0.TS.
     pub task_switched: bool,
     /// FPU states saved and restored.
@@ -68,6 +70,7 @@ impl FakeMachine {
             looks: Cell::new(0),
             console: String::new(),
             bases: (0, 0),
+            threads_set_bases: false,
             task_switched: true,
             fpu: Vec::new(),
             debug_registers: None,
@@ -155,6 +158,13 @@ impl Machine for FakeMachine {
     }
     fn load_tls(&mut self, fs_base: u64, gs_base: u64) {
         self.bases = (fs_base, gs_base);
+    }
+    fn threads_set_bases(&self) -> bool {
+        self.threads_set_bases
+    }
+    fn bases(&self) -> (u64, u64) {
+        assert!(self.threads_set_bases, "RDFSBASE is not allowed");
+        self.bases
     }
     fn fpu_save(&mut self, area: Hpa) {
         assert!(!self.task_switched, "FXSAVE with TS set");

@@ -1,4 +1,7 @@
-//! The kernel's invariants as one function over everything a system's capabilities reach.
+//! The kernel's invariants, over everything a system's capabilities reach.
+//!
+//! A [`Checker`] looks at all of it each time. What follows from the slots alone (which objects there are, the derivation
+//! lists, what lies where) it works out again only when a slot it came to has changed: otherwise it would find the same.
 
 use crate::cap::{Cap, Mapping, SpaceKind, ZombieKind};
 use crate::cspace::slot_at;
@@ -6,15 +9,15 @@ use crate::kernel::{Action, Kernel};
 use crate::machine::Machine;
 use crate::mem::{Page, Ref};
 use crate::object::tcb::{State, slots};
-use crate::object::{Endpoint, Notification, Reply, SchedContext, ShadowPool, Tcb, Vcpu};
+use crate::object::{AsidPool, Endpoint, Notification, Reply, SchedContext, ShadowPool, Tcb, Vcpu};
 use crate::slot::{self, Slot};
+use core::cell::Cell;
+use core::hash::{BuildHasherDefault, Hasher};
 use sel4_abi::label::LEVEL_PAE_ROOT;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use words::x86::pte;
 
 type Check = Result<(), String>;
-/// A derivation list, from its head on.
-type List = Vec<(Ref<Slot>, Cap)>;
 
 macro_rules! ensure {
     ($condition:expr, $($text:tt)*) => {
@@ -24,37 +27,93 @@ macro_rules! ensure {
     };
 }
 
-/// Everything found: slots that hold something, in no order.
+/// Spreads addresses, which nobody chooses so that they collide.
+#[derive(Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.write_u64(u64::from(byte));
+        }
+    }
+    fn write_u64(&mut self, word: u64) {
+        self.0 = (self.0 ^ word)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_right(29);
+    }
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+type Spread = BuildHasherDefault<AddressHasher>;
+type Addresses = HashSet<u64, Spread>;
+
+/// A slot's four words: the capability, and its place with the marks.
+fn content(at: u64) -> [u64; 4] {
+    let words: Ref<[Cell<u64>; 4]> = Ref::at(at);
+    [0, 1, 2, 3].map(|n: usize| words[n].get())
+}
+
+/// All slots there are, and the objects that their capabilities name.
+#[derive(Default)]
 struct Found {
+    /// Addresses that were looked at, and what was there.
+    read: Vec<(u64, [u64; 4])>,
+    seen: Addresses,
+    /// Those that hold something, in no order.
     slots: Vec<(Ref<Slot>, Cap)>,
     empty: Vec<Ref<Slot>>,
+    tcbs: Vec<Ref<Tcb>>,
+    endpoints: Vec<Ref<Endpoint>>,
+    notifications: Vec<Ref<Notification>>,
+    replies: Vec<Ref<Reply>>,
+    contexts: Vec<Ref<SchedContext>>,
+    asid_pools: Vec<Ref<AsidPool>>,
+    vcpus: Vec<Ref<Vcpu>>,
+    pools: Vec<Ref<ShadowPool>>,
+    /// Base, size, ASID, address, whether a guest's: frames that capabilities say are mapped.
+    frames: BTreeSet<(u64, u8, u16, u64, bool)>,
+    /// Tables and their levels.
+    tables: BTreeSet<(u64, u8)>,
+}
+
+/// Puts references in order, each once.
+fn sort<T>(all: &mut Vec<Ref<T>>) {
+    all.sort_unstable_by_key(|object| object.bits());
+    all.dedup();
+}
+
+fn is_among<T>(all: &[Ref<T>], object: Ref<T>) -> bool {
+    all.binary_search_by_key(&object.bits(), |other| other.bits())
+        .is_ok()
 }
 
 impl Found {
-    fn collect<M: Machine>(kernel: &Kernel<M>, root: Ref<Slot>, limit: u64) -> Self {
+    /// Everything reached from the first `limit` slots of the CNode at `root`.
+    fn collect<M: Machine>(&mut self, kernel: &Kernel<M>, root: Ref<Slot>, limit: u64) {
         let mut work: Vec<u64> = (0..limit).map(|n| root.bits() + 32 * n).collect();
         work.extend((0..crate::kernel::IRQS as u64).map(|n| kernel.irq_slots + 32 * n));
         for tcb in [kernel.current, kernel.idle] {
             work.extend((0..slots::COUNT).map(|n| tcb.slot(n).bits()));
         }
-        let mut seen: HashSet<u64> = HashSet::new();
-        let mut containers = HashSet::new();
+        let mut containers = Addresses::default();
         containers.insert(root.bits());
-        let mut found = Self {
-            slots: Vec::new(),
-            empty: Vec::new(),
-        };
+        self.clear();
         while let Some(at) = work.pop() {
-            if !seen.insert(at) {
+            if !self.seen.insert(at) {
                 continue;
             }
+            self.read.push((at, content(at)));
             let slot: Ref<Slot> = Ref::at(at);
             let cap = slot.cap();
             if slot.is_empty() {
-                found.empty.push(slot);
+                self.empty.push(slot);
                 continue;
             }
-            found.slots.push((slot, cap));
+            self.slots.push((slot, cap));
+            self.name(cap);
             work.extend(
                 [slot.next(), slot.prev()]
                     .into_iter()
@@ -75,79 +134,137 @@ impl Found {
                 work.extend((0..count).map(|n| slot_at(base, n).bits()));
             }
         }
-        found
+        self.tcbs.push(kernel.idle);
+        sort(&mut self.tcbs);
+        sort(&mut self.endpoints);
+        sort(&mut self.notifications);
+        sort(&mut self.replies);
+        sort(&mut self.contexts);
+        sort(&mut self.asid_pools);
+        sort(&mut self.vcpus);
+        sort(&mut self.pools);
     }
-    fn objects<T>(&self, select: impl Fn(Cap) -> Option<Ref<T>>) -> Vec<Ref<T>> {
-        let all: BTreeMap<u64, Ref<T>> = self
-            .slots
-            .iter()
-            .filter_map(|&(_, cap)| select(cap))
-            .map(|object| (object.bits(), object))
-            .collect();
-        all.into_values().collect()
+
+    fn clear(&mut self) {
+        self.read.clear();
+        self.seen.clear();
+        self.slots.clear();
+        self.empty.clear();
+        self.tcbs.clear();
+        self.endpoints.clear();
+        self.notifications.clear();
+        self.replies.clear();
+        self.contexts.clear();
+        self.asid_pools.clear();
+        self.vcpus.clear();
+        self.pools.clear();
+        self.frames.clear();
+        self.tables.clear();
+    }
+
+    /// Notes the object that a capability names.
+    fn name(&mut self, cap: Cap) {
+        match cap {
+            Cap::Tcb { object } => self.tcbs.push(object),
+            Cap::Endpoint { object, .. } => self.endpoints.push(object),
+            Cap::Notification { object, .. } => self.notifications.push(object),
+            Cap::Reply { object, .. } => self.replies.push(object),
+            Cap::SchedContext { object, .. } => self.contexts.push(object),
+            Cap::AsidPool { object, .. } => self.asid_pools.push(object),
+            Cap::Vcpu { object, .. } => self.vcpus.push(object),
+            Cap::ShadowPool { object, .. } => self.pools.push(object),
+            Cap::Zombie { object, kind, .. } => match kind {
+                ZombieKind::Tcb => self.tcbs.push(Ref::at(object)),
+                ZombieKind::Endpoint => self.endpoints.push(Ref::at(object)),
+                ZombieKind::Notification => self.notifications.push(Ref::at(object)),
+                ZombieKind::AsidPool { .. } => self.asid_pools.push(Ref::at(object)),
+                ZombieKind::CNode { .. } => {}
+            },
+            Cap::Frame {
+                base,
+                size,
+                mapping:
+                    Some(Mapping {
+                        asid,
+                        address,
+                        kind,
+                    }),
+                ..
+            } => {
+                let guest = kind == SpaceKind::Guest;
+                self.frames.insert((base, size, asid, address, guest));
+            }
+            Cap::Table { object, level, .. } => {
+                self.tables.insert((object.bits(), level));
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether a search would come to the same slots and find the same in them.
+    fn is_current<M: Machine>(&self, kernel: &Kernel<M>) -> bool {
+        let begins = |tcb: Ref<Tcb>| self.seen.contains(&tcb.slot(0).bits());
+        !self.read.is_empty()
+            && begins(kernel.current)
+            && self.read.iter().all(|&(at, words)| content(at) == words)
     }
 }
 
-/// Checks every invariant; `Err` says in words which does not hold. `root` is slot 0 of the first CNode, of which the
-/// first `limit` slots are looked at.
-pub fn check_invariants<M: Machine>(kernel: &Kernel<M>, root: Ref<Slot>, limit: u64) -> Check {
-    let found = Found::collect(kernel, root, limit);
-    let lists = derivation_lists(&found)?;
-    memory(&lists)?;
-    let mut tcbs = found.objects(|cap| match cap {
-        Cap::Tcb { object } => Some(object),
-        Cap::Zombie {
-            object,
-            kind: ZombieKind::Tcb,
-            ..
-        } => Some(Ref::at(object)),
-        _ => None,
-    });
-    tcbs.push(kernel.idle);
-    threads(kernel, &tcbs)?;
-    endpoints(&found, &tcbs)?;
-    contexts(kernel, &found, &tcbs)?;
-    spaces(kernel, &found)?;
-    pools(kernel, &found)
+/// Looks at one system, as often as asked.
+pub struct Checker {
+    root: Ref<Slot>,
+    limit: u64,
+    found: Found,
+    /// How often a slot had changed.
+    version: u64,
 }
 
-/// The derivation lists are well linked, and each capability's descendants follow it without a gap.
-fn derivation_lists(found: &Found) -> Result<Vec<List>, String> {
-    for slot in &found.empty {
-        ensure!(
-            slot.next().is_none() && slot.prev().is_none(),
-            "empty slot {slot:?} is linked"
-        );
+impl Checker {
+    /// For the system whose first CNode has slot 0 at `root`; its first `limit` slots are looked at.
+    pub fn new(root: Ref<Slot>, limit: u64) -> Self {
+        Self {
+            root,
+            limit,
+            found: Found::default(),
+            version: 0,
+        }
     }
-    let mut lists = Vec::new();
+
+    /// Grows when any slot has changed since the last look.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The scheduling contexts found by the last look.
+    pub fn contexts(&self) -> &[Ref<SchedContext>] {
+        &self.found.contexts
+    }
+
+    /// Checks every invariant; `Err` says in words which does not hold.
+    pub fn check<M: Machine>(&mut self, kernel: &Kernel<M>) -> Check {
+        if !self.found.is_current(kernel) {
+            self.version += 1;
+            self.found.collect(kernel, self.root, self.limit);
+            let sound = slots_and_memory(&self.found);
+            if sound.is_err() {
+                self.found.clear();
+            }
+            sound?;
+        }
+        threads(kernel, &self.found)?;
+        endpoints(&self.found)?;
+        contexts(kernel, &self.found)?;
+        let roots = spaces(kernel, &self.found)?;
+        pools(&self.found, &roots)
+    }
+}
+
+/// What follows from the slots alone: the derivation lists, and which memory is what.
+fn slots_and_memory(found: &Found) -> Check {
+    linked(found)?;
     let mut counted = 0;
-    for &(slot, cap) in &found.slots {
-        if let Some(next) = slot.next() {
-            ensure!(
-                next.prev() == Some(slot),
-                "{slot:?} {cap:?}: the next slot does not point back"
-            );
-            ensure!(!next.is_empty(), "{slot:?}: the next slot is empty");
-        }
-        if let Some(prev) = slot.prev() {
-            ensure!(
-                prev.next() == Some(slot),
-                "{slot:?} {cap:?}: the previous slot does not point here"
-            );
-            continue;
-        }
-        let mut list = vec![(slot, cap)];
-        let mut at = slot;
-        while let Some(next) = at.next() {
-            list.push((next, next.cap()));
-            ensure!(
-                list.len() <= found.slots.len(),
-                "a derivation list is a circle"
-            );
-            at = next;
-        }
-        counted += list.len();
-        lists.push(list);
+    for &(head, _) in found.slots.iter().filter(|(slot, _)| slot.prev().is_none()) {
+        counted += derivation_list(head)?;
     }
     ensure!(
         counted == found.slots.len(),
@@ -155,31 +272,133 @@ fn derivation_lists(found: &Found) -> Result<Vec<List>, String> {
         counted,
         found.slots.len()
     );
-    for list in &lists {
-        depth_first(list)?;
-        monotone(list)?;
-    }
-    Ok(lists)
+    memory(found)
 }
 
-/// No capability allows what the one it is derived from does not.
-fn monotone(list: &[(Ref<Slot>, Cap)]) -> Check {
-    for (n, &(parent, cap)) in list.iter().enumerate() {
-        let below = list[n + 1..]
-            .iter()
-            .take_while(|&&(child, _)| slot::is_parent(parent, child));
-        for &(_, derived) in below {
-            if cap.same_object(derived) {
-                let more = rights(derived) & !rights(cap);
-                ensure!(more == 0, "{derived:?} has rights that {cap:?} has not");
-            }
-            if let (Some(outer), Some(inner)) = (is_device(cap), is_device(derived)) {
-                ensure!(
-                    outer == inner,
-                    "{derived:?} and {cap:?} are not the same kind of memory"
-                );
-            }
+/// Neighbours in the derivation lists know each other; empty slots are in none.
+fn linked(found: &Found) -> Check {
+    for slot in &found.empty {
+        ensure!(
+            slot.next().is_none() && slot.prev().is_none(),
+            "empty slot {slot:?} is linked"
+        );
+    }
+    for &(slot, cap) in &found.slots {
+        if let Some(next) = slot.next() {
+            ensure!(!next.is_empty(), "{slot:?}: the next slot is empty");
+            ensure!(
+                next.prev() == Some(slot),
+                "{slot:?} {cap:?}: the next slot does not point back"
+            );
         }
+        if let Some(prev) = slot.prev() {
+            ensure!(
+                prev.next() == Some(slot),
+                "{slot:?} {cap:?}: the previous slot does not point here"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// A capability in a list: one of those that all slots since then were derived from, or one after whose descendants others
+/// came.
+#[derive(Clone, Copy)]
+struct Ancestor {
+    slot: Ref<Slot>,
+    cap: Cap,
+}
+
+/// Capabilities whose descendants ended before the list does.
+#[derive(Default)]
+struct Closed {
+    untyped: Vec<Ancestor>,
+    /// By where their objects are: no object lies inside another.
+    objects: HashMap<u64, Vec<Ancestor>, Spread>,
+    others: Vec<Ancestor>,
+}
+
+impl Closed {
+    fn push(&mut self, ancestor: Ancestor) {
+        // Badges tell siblings of the same badge apart only by a mark on the first.
+        if badge(ancestor.cap) != 0 {
+            return;
+        }
+        match (ancestor.cap, ancestor.cap.extent()) {
+            (Cap::Untyped { .. }, _) => self.untyped.push(ancestor),
+            (_, Some((start, _))) => self.objects.entry(start).or_default().push(ancestor),
+            (_, None) => self.others.push(ancestor),
+        }
+    }
+
+    /// One that is `slot`'s ancestor all the same.
+    fn parent_of(&self, slot: Ref<Slot>, cap: Cap) -> Option<Cap> {
+        let is_parent = |ancestor: &&Ancestor| slot::is_parent(ancestor.slot, slot);
+        let found = match cap.extent() {
+            None => self.others.iter().find(is_parent),
+            Some((start, _)) => {
+                let around = |ancestor: &&Ancestor| ancestor.cap.covers(cap);
+                let untyped = self.untyped.iter().filter(around).find(is_parent);
+                let same = self.objects.get(&start).into_iter().flatten();
+                untyped.or_else(|| same.clone().find(is_parent))
+            }
+        };
+        found.map(|ancestor| ancestor.cap)
+    }
+}
+
+/// Walks a derivation list, which is no circle because neighbours know each other and the head has none before it, and
+/// answers its length: each capability's descendants follow it without a gap, none allows
+/// what those it is derived from do not, and what was made of untyped memory lies below the watermark.
+fn derivation_list(head: Ref<Slot>) -> Result<usize, String> {
+    let mut open: Vec<Ancestor> = Vec::new();
+    let mut closed = Closed::default();
+    let (mut at, mut length) = (Some(head), 0);
+    while let Some(slot) = at {
+        length += 1;
+        let cap = slot.cap();
+        open.retain(|&ancestor| {
+            let below = slot::is_parent(ancestor.slot, slot);
+            if !below {
+                closed.push(ancestor);
+            }
+            below
+        });
+        if let Some(parent) = closed.parent_of(slot, cap) {
+            return Err(format!(
+                "{cap:?} is derived from {parent:?} but does not follow its other descendants"
+            ));
+        }
+        for ancestor in &open {
+            derived(ancestor.cap, cap)?;
+        }
+        if let Cap::Untyped { bits, free, .. } = cap {
+            ensure!(free << 4 <= 1 << bits, "{cap:?}: the watermark is outside");
+        }
+        open.push(Ancestor { slot, cap });
+        at = slot.next();
+    }
+    Ok(length)
+}
+
+/// What `cap` is derived from bounds it.
+fn derived(ancestor: Cap, cap: Cap) -> Check {
+    if ancestor.same_object(cap) {
+        let more = rights(cap) & !rights(ancestor);
+        ensure!(more == 0, "{cap:?} has rights that {ancestor:?} has not");
+    }
+    if let (Some(outer), Some(inner)) = (is_device(ancestor), is_device(cap)) {
+        ensure!(
+            outer == inner,
+            "{cap:?} and {ancestor:?} are not the same kind of memory"
+        );
+    }
+    if let Cap::Untyped { base, free, .. } = ancestor {
+        let end = cap.extent().map_or(0, |(_, end)| end);
+        ensure!(
+            end <= base + (free << 4),
+            "{cap:?} lies above the watermark of {ancestor:?}"
+        );
     }
     Ok(())
 }
@@ -209,93 +428,54 @@ fn badge(cap: Cap) -> u64 {
     }
 }
 
-fn depth_first(list: &[(Ref<Slot>, Cap)]) -> Check {
-    for (n, &(parent, cap)) in list.iter().enumerate() {
-        // Badges tell siblings of the same badge apart only by a mark on the first.
-        if badge(cap) != 0 {
-            continue;
-        }
-        let mut gap = false;
-        for &(child, derived) in &list[n + 1..] {
-            let below = slot::is_parent(parent, child);
-            ensure!(
-                !(gap && below),
-                "{derived:?} is derived from {cap:?} but does not follow its other descendants"
-            );
-            gap |= !below;
-        }
-    }
-    Ok(())
-}
-
-/// Objects overlap only the untyped memory they were made of, and lie below its watermark.
-fn memory(lists: &[List]) -> Check {
-    let mut extents: BTreeMap<(u64, core::cmp::Reverse<u64>), Vec<Cap>> = BTreeMap::new();
-    for &(_, cap) in lists.iter().flatten() {
-        if let Some((start, end)) = cap.extent() {
-            extents
-                .entry((start, core::cmp::Reverse(end)))
-                .or_default()
-                .push(cap);
-        }
-    }
+/// Objects overlap only the untyped memory they were made of.
+fn memory(found: &Found) -> Check {
+    let mut extents: Vec<(u64, core::cmp::Reverse<u64>, Cap)> = found
+        .slots
+        .iter()
+        .filter_map(|&(_, cap)| {
+            let (start, end) = cap.extent()?;
+            Some((start, core::cmp::Reverse(end), cap))
+        })
+        .collect();
+    extents.sort_unstable_by_key(|&(start, end, _)| (start, end));
     let mut open: Vec<(u64, bool)> = Vec::new();
-    for (&(start, core::cmp::Reverse(end)), caps) in &extents {
+    for place in extents.chunk_by(|a, b| (a.0, a.1) == (b.0, b.1)) {
+        let (start, core::cmp::Reverse(end), first) = place[0];
         while open.last().is_some_and(|&(top, _)| top <= start) {
             open.pop();
         }
         if let Some(&(top, untyped)) = open.last() {
             ensure!(
                 end <= top && untyped,
-                "{:?} overlaps an object that is no untyped memory around it",
-                caps[0]
+                "{first:?} overlaps an object that is no untyped memory around it"
             );
         }
-        let objects: Vec<Cap> = caps
+        let mut objects = place
             .iter()
-            .copied()
-            .filter(|cap| !matches!(cap, Cap::Untyped { .. }))
-            .collect();
-        let one = objects.windows(2).all(|pair| pair[0].same_object(pair[1]));
-        ensure!(one, "several objects in one place: {objects:?}");
-        open.push((end, objects.is_empty()));
-    }
-    for list in lists {
-        for (n, &(parent, cap)) in list.iter().enumerate() {
-            let Cap::Untyped {
-                base, bits, free, ..
-            } = cap
-            else {
-                continue;
-            };
-            let watermark = base + (free << 4);
+            .map(|&(_, _, cap)| cap)
+            .filter(|cap| !matches!(cap, Cap::Untyped { .. }));
+        let object = objects.next();
+        for other in objects {
             ensure!(
-                watermark <= base + (1 << bits),
-                "{cap:?}: the watermark is outside"
+                object.is_some_and(|object| object.same_object(other)),
+                "several objects in one place: {object:?} and {other:?}"
             );
-            for &(child, derived) in &list[n + 1..] {
-                if !slot::is_parent(parent, child) {
-                    break;
-                }
-                let end = derived.extent().map_or(0, |(_, end)| end);
-                ensure!(
-                    end <= watermark,
-                    "{derived:?} lies above the watermark of {cap:?}"
-                );
-            }
         }
+        open.push((end, object.is_none()));
     }
     Ok(())
 }
 
 /// Threads, the ready queues, the release queue.
-fn threads<M: Machine>(kernel: &Kernel<M>, tcbs: &[Ref<Tcb>]) -> Check {
+fn threads<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
+    let tcbs = &found.tcbs;
     ensure!(
         kernel.action == Action::Keep,
         "the scheduler has something left to do: {:?}",
         kernel.action
     );
-    let mut ready = HashSet::new();
+    let mut ready = Addresses::default();
     for priority in 0..256 {
         let bit = kernel.queues.bitmap[priority / 64] >> (priority % 64) & 1 != 0;
         let (mut at, mut before) = (kernel.queues.heads[priority].get(), None);
@@ -333,7 +513,7 @@ fn threads<M: Machine>(kernel: &Kernel<M>, tcbs: &[Ref<Tcb>]) -> Check {
             "priority {priority}: wrong tail"
         );
     }
-    let mut waiting = HashSet::new();
+    let mut waiting = Addresses::default();
     let (mut at, mut before, mut time) = (kernel.queues.release.get(), None, 0);
     while let Some(tcb) = at {
         ensure!(
@@ -363,9 +543,11 @@ fn threads<M: Machine>(kernel: &Kernel<M>, tcbs: &[Ref<Tcb>]) -> Check {
         before = at;
         at = tcb.sched_next.get();
     }
-    let known: HashSet<u64> = tcbs.iter().map(|tcb| tcb.bits()).collect();
-    for tcb in ready.iter().chain(&waiting) {
-        ensure!(known.contains(tcb), "a deleted thread ({tcb:#x}) is queued");
+    for &tcb in ready.iter().chain(&waiting) {
+        ensure!(
+            is_among(tcbs, Ref::at(tcb)),
+            "a deleted thread ({tcb:#x}) is queued"
+        );
     }
     for &tcb in tcbs {
         let bits = tcb.bits();
@@ -453,8 +635,8 @@ fn threads<M: Machine>(kernel: &Kernel<M>, tcbs: &[Ref<Tcb>]) -> Check {
 }
 
 /// Queues of endpoints and notifications, against the threads' states.
-fn endpoints(found: &Found, tcbs: &[Ref<Tcb>]) -> Check {
-    let mut queued: HashMap<u64, (State, u64)> = HashMap::new();
+fn endpoints(found: &Found) -> Check {
+    let mut queued = Addresses::default();
     let mut walk =
         |head: Option<Ref<Tcb>>, tail: Option<Ref<Tcb>>, object: u64, allowed: &[State]| -> Check {
             let (mut at, mut before) = (head, None::<Ref<Tcb>>);
@@ -468,10 +650,7 @@ fn endpoints(found: &Found, tcbs: &[Ref<Tcb>]) -> Check {
                     tcb.blocked_on.get() == object,
                     "{tcb:?} is in a queue it does not wait in"
                 );
-                ensure!(
-                    queued.insert(tcb.bits(), (state, object)).is_none(),
-                    "{tcb:?} is queued twice"
-                );
+                ensure!(queued.insert(tcb.bits()), "{tcb:?} is queued twice");
                 ensure!(tcb.queue_prev.get() == before, "{tcb:?}: broken queue");
                 if let Some(before) = before {
                     ensure!(
@@ -489,16 +668,7 @@ fn endpoints(found: &Found, tcbs: &[Ref<Tcb>]) -> Check {
             ensure!(tail == before, "{object:#x}: wrong tail");
             Ok(())
         };
-    let all: Vec<Ref<Endpoint>> = found.objects(|cap| match cap {
-        Cap::Endpoint { object, .. } => Some(object),
-        Cap::Zombie {
-            object,
-            kind: ZombieKind::Endpoint,
-            ..
-        } => Some(Ref::at(object)),
-        _ => None,
-    });
-    for endpoint in all {
+    for endpoint in &found.endpoints {
         let states = [State::BlockedOnSend, State::BlockedOnReceive];
         walk(
             endpoint.head.get(),
@@ -507,16 +677,7 @@ fn endpoints(found: &Found, tcbs: &[Ref<Tcb>]) -> Check {
             &states,
         )?;
     }
-    let all: Vec<Ref<Notification>> = found.objects(|cap| match cap {
-        Cap::Notification { object, .. } => Some(object),
-        Cap::Zombie {
-            object,
-            kind: ZombieKind::Notification,
-            ..
-        } => Some(Ref::at(object)),
-        _ => None,
-    });
-    for notification in all {
+    for &notification in &found.notifications {
         let states = [State::BlockedOnNotification];
         walk(
             notification.head.get(),
@@ -541,7 +702,7 @@ fn endpoints(found: &Found, tcbs: &[Ref<Tcb>]) -> Check {
             );
         }
     }
-    for tcb in tcbs {
+    for tcb in &found.tcbs {
         let state = tcb.state.get();
         let waits = matches!(
             state,
@@ -549,9 +710,8 @@ fn endpoints(found: &Found, tcbs: &[Ref<Tcb>]) -> Check {
         );
         let place = queued.remove(&tcb.bits());
         ensure!(
-            waits == place.is_some(),
-            "{tcb:?} is in state {state:?}, and queued: {}",
-            place.is_some()
+            waits == place,
+            "{tcb:?} is in state {state:?}, and queued: {place}"
         );
     }
     ensure!(queued.is_empty(), "a deleted thread is queued");
@@ -559,23 +719,15 @@ fn endpoints(found: &Found, tcbs: &[Ref<Tcb>]) -> Check {
 }
 
 /// Scheduling contexts, their refills, and the call stacks that lend them.
-fn contexts<M: Machine>(kernel: &Kernel<M>, found: &Found, tcbs: &[Ref<Tcb>]) -> Check {
-    let known: HashSet<u64> = tcbs.iter().map(|tcb| tcb.bits()).collect();
-    let all: Vec<Ref<SchedContext>> = found.objects(|cap| match cap {
-        Cap::SchedContext { object, .. } => Some(object),
-        _ => None,
-    });
-    let replies: Vec<Ref<Reply>> = found.objects(|cap| match cap {
-        Cap::Reply { object, .. } => Some(object),
-        _ => None,
-    });
-    let live: HashSet<u64> = replies.iter().map(|reply| reply.bits()).collect();
-    let mut stacked = HashSet::new();
-    for sc in all {
+fn contexts<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
+    let known = |tcb: Ref<Tcb>| is_among(&found.tcbs, tcb);
+    let live = |reply: Ref<Reply>| is_among(&found.replies, reply);
+    let mut stacked = Addresses::default();
+    for &sc in &found.contexts {
         refills(kernel, sc)?;
         if let Some(tcb) = sc.tcb.get() {
             ensure!(
-                known.contains(&tcb.bits()) && tcb.sc.is(sc),
+                known(tcb) && tcb.sc.is(sc),
                 "{sc:?}: its thread has another context"
             );
         }
@@ -586,10 +738,7 @@ fn contexts<M: Machine>(kernel: &Kernel<M>, found: &Found, tcbs: &[Ref<Tcb>]) ->
             );
         }
         if let Some(tcb) = sc.yield_from.get() {
-            ensure!(
-                known.contains(&tcb.bits()) && tcb.yield_to.is(sc),
-                "{sc:?}: broken yield"
-            );
+            ensure!(known(tcb) && tcb.yield_to.is(sc), "{sc:?}: broken yield");
         }
         if let Some(top) = sc.reply.get() {
             ensure!(
@@ -598,7 +747,7 @@ fn contexts<M: Machine>(kernel: &Kernel<M>, found: &Found, tcbs: &[Ref<Tcb>]) ->
             );
         }
     }
-    for &reply in &replies {
+    for &reply in &found.replies {
         if let Some(sc) = reply.context() {
             ensure!(
                 sc.reply.is(reply),
@@ -607,15 +756,12 @@ fn contexts<M: Machine>(kernel: &Kernel<M>, found: &Found, tcbs: &[Ref<Tcb>]) ->
         }
         if let Some(above) = reply.above() {
             ensure!(
-                live.contains(&above.bits()) && above.prev.is(reply),
+                live(above) && above.prev.is(reply),
                 "{reply:?}: the reply above does not know it"
             );
         }
         if let Some(below) = reply.prev.get() {
-            ensure!(
-                live.contains(&below.bits()),
-                "{reply:?}: the reply below is deleted"
-            );
+            ensure!(live(below), "{reply:?}: the reply below is deleted");
             ensure!(
                 below.above() == Some(reply),
                 "{reply:?}: the reply below does not know it"
@@ -626,10 +772,7 @@ fn contexts<M: Machine>(kernel: &Kernel<M>, found: &Found, tcbs: &[Ref<Tcb>]) ->
             reply.context().is_some() || reply.above().is_some() || reply.prev.get().is_some();
         match reply.tcb.get() {
             Some(tcb) => {
-                ensure!(
-                    known.contains(&tcb.bits()),
-                    "{reply:?} has a deleted thread"
-                );
+                ensure!(known(tcb), "{reply:?} has a deleted thread");
                 ensure!(
                     tcb.reply.is(reply),
                     "{reply:?}: its thread has another reply"
@@ -672,54 +815,21 @@ fn refills<M: Machine>(kernel: &Kernel<M>, sc: Ref<SchedContext>) -> Check {
     Ok(())
 }
 
-/// The live address spaces: each entry is a table or a frame that a capability says is mapped just there.
-fn spaces<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
-    let mut frames: BTreeSet<(u64, u8, u16, u64, bool)> = BTreeSet::new();
-    let mut tables: BTreeSet<(u64, u8)> = BTreeSet::new();
-    for &(_, cap) in &found.slots {
-        match cap {
-            Cap::Frame {
-                base,
-                size,
-                mapping:
-                    Some(Mapping {
-                        asid,
-                        address,
-                        kind,
-                    }),
-                ..
-            } => {
-                frames.insert((base, size, asid, address, kind == SpaceKind::Guest));
-            }
-            Cap::Table { object, level, .. } => {
-                tables.insert((object.bits(), level));
-            }
-            _ => {}
-        }
-    }
-    let vcpus: Vec<Ref<Vcpu>> = found.objects(|cap| match cap {
-        Cap::Vcpu { object, .. } => Some(object),
-        _ => None,
-    });
+/// The live address spaces: each entry is a table or a frame that a capability says is mapped just there. Answers the
+/// entries of the ASID pools.
+fn spaces<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Result<Addresses, String> {
+    let mut roots = Addresses::default();
     for (number, pool) in kernel.asid_pools.iter().enumerate() {
         let Some(pool) = pool.get() else { continue };
-        let known = found.slots.iter().any(|(_, cap)| match *cap {
-            Cap::AsidPool { object, .. } => object == pool,
-            Cap::Zombie {
-                object,
-                kind: ZombieKind::AsidPool { .. },
-                ..
-            } => object == pool.bits(),
-            _ => false,
-        });
-        ensure!(known, "ASID pool {number} has no capability");
-        for (index, entry) in pool.0.iter().enumerate() {
-            let (root, guest) = (entry.get() & !1, entry.get() & 1 != 0);
-            if root == 0 {
-                continue;
-            }
+        ensure!(
+            is_among(&found.asid_pools, pool),
+            "ASID pool {number} has no capability"
+        );
+        for (index, entry) in present(&pool.0, u64::MAX) {
+            let (root, guest) = (entry & !1, entry & 1 != 0);
+            roots.insert(entry);
             ensure!(
-                tables.contains(&(root, 4)),
+                found.tables.contains(&(root, 4)),
                 "ASID {index}: its root is no live table"
             );
             let asid = (number * 512 + index) as u16;
@@ -730,7 +840,7 @@ fn spaces<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
             while let Some(vcpu) = at {
                 seen += 1;
                 ensure!(
-                    vcpus.contains(&vcpu) && seen <= vcpus.len(),
+                    is_among(&found.vcpus, vcpu) && seen <= found.vcpus.len(),
                     "ASID {asid} lists a vCPU that is deleted or twice there"
                 );
                 at = vcpu.space_next.get();
@@ -739,7 +849,7 @@ fn spaces<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
                 if level > 1 && value & pte::PS == 0 {
                     let table = (value & pte::ADDRESS, level - 1);
                     ensure!(
-                        tables.contains(&table),
+                        found.tables.contains(&table),
                         "ASID {asid} at {address:#x}: a table that no capability names"
                     );
                     return Ok(());
@@ -747,7 +857,7 @@ fn spaces<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
                 let size = level - 1;
                 let bits = crate::cap::frame_bits(size);
                 let base = value & pte::ADDRESS & !((1 << bits) - 1);
-                let named = frames.contains(&(base, size, asid, address, guest));
+                let named = found.frames.contains(&(base, size, asid, address, guest));
                 ensure!(
                     named,
                     "ASID {asid} at {address:#x}: frame {base:#x} outlives its capability's mapping"
@@ -756,7 +866,19 @@ fn spaces<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
             })?;
         }
     }
-    Ok(())
+    Ok(roots)
+}
+
+/// The words that have a bit of `mask`, with their places; whole lines of others are passed over.
+fn present(words: &[Cell<u64>], mask: u64) -> impl Iterator<Item = (usize, u64)> {
+    let lines = words.chunks(8).enumerate();
+    let used = lines
+        .filter(move |(_, line)| line.iter().fold(0, |all, word| all | word.get()) & mask != 0);
+    used.flat_map(move |(n, line)| {
+        let words = line.iter().enumerate();
+        words.map(move |(at, word)| (8 * n + at, word.get()))
+    })
+    .filter(move |(_, word)| word & mask != 0)
 }
 
 /// Visits every present entry below `table`'s lower half.
@@ -767,11 +889,7 @@ fn each_entry(
     visit: &mut impl FnMut(u64, u8, u64) -> Check,
 ) -> Check {
     let count = if level == 4 { 256 } else { 512 };
-    for (n, entry) in table.0.iter().enumerate().take(count) {
-        let value = entry.get();
-        if value & pte::P == 0 {
-            continue;
-        }
+    for (n, value) in present(&table.0[..count], pte::P) {
         let address = base | (n as u64) << (12 + 9 * (u64::from(level) - 1));
         visit(value, level, address)?;
         if level > 1 && value & pte::PS == 0 {
@@ -782,16 +900,9 @@ fn each_entry(
 }
 
 /// Shadow pools (I1, I2): links counted and one level down, leaves within the space, roots live.
-fn pools<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
-    let vcpus: Vec<Ref<Vcpu>> = found.objects(|cap| match cap {
-        Cap::Vcpu { object, .. } => Some(object),
-        _ => None,
-    });
-    let all: Vec<Ref<ShadowPool>> = found.objects(|cap| match cap {
-        Cap::ShadowPool { object, .. } => Some(object),
-        _ => None,
-    });
-    for &vcpu in &vcpus {
+fn pools(found: &Found, roots: &Addresses) -> Check {
+    let (vcpus, all) = (&found.vcpus, &found.pools);
+    for &vcpu in vcpus {
         if let Some(tcb) = vcpu.tcb.get() {
             ensure!(tcb.vcpu.is(vcpu), "{vcpu:?}: its thread has another vCPU");
         }
@@ -804,7 +915,7 @@ fn pools<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
             ),
         }
     }
-    for &pool in &all {
+    for &pool in all {
         let mut members = Vec::new();
         let mut at = pool.vcpus.get();
         while let Some(vcpu) = at {
@@ -826,11 +937,7 @@ fn pools<M: Machine>(kernel: &Kernel<M>, found: &Found) -> Check {
         );
         let granted = match pool.space.get() {
             Some(root) => {
-                let live = kernel
-                    .asid_pools
-                    .iter()
-                    .filter_map(|pool| pool.get())
-                    .any(|pool| pool.0.iter().any(|entry| entry.get() == root.bits() | 1));
+                let live = roots.contains(&(root.bits() | 1));
                 ensure!(live, "{pool:?} is bound to a space without number");
                 let mut at = crate::object::guest_space::first_pool(root);
                 while let Some(other) = at
@@ -894,19 +1001,15 @@ pub fn granted(root: Ref<Page>) -> Result<Vec<(u64, u64, bool)>, String> {
 }
 
 fn pool_pages(pool: Ref<ShadowPool>, members: &[Ref<Vcpu>], granted: &[(u64, u64, bool)]) -> Check {
-    let mut links: HashMap<u64, u32> = HashMap::new();
+    let mut links: HashMap<u64, u32, Spread> = HashMap::default();
     let live = |index: u64| pool.state(index).epoch.get() == pool.epoch.get();
     for index in (0..pool.usable()).filter(|&index| live(index)) {
         let level = pool.state(index).level.get();
-        for (n, entry) in pool.page(index).0.iter().enumerate() {
-            let value = entry.get();
-            if value & pte::P == 0 {
-                ensure!(
-                    value == 0,
-                    "page {index} slot {n}: something in an entry that is not present"
-                );
-                continue;
-            }
+        for (n, value) in present(&pool.page(index).0, u64::MAX) {
+            ensure!(
+                value & pte::P != 0,
+                "page {index} slot {n}: something in an entry that is not present"
+            );
             let is_root = u64::from(level) == LEVEL_PAE_ROOT;
             ensure!(!is_root || n < 4, "a PAE root with more than four entries");
             ensure!(!is_root || value & 0x1e6 == 0, "a PDPTE with rights bits");

@@ -1,7 +1,10 @@
 //! Tests of the whole logic on the host: a machine that only records, a booted root task, system calls made by setting
 //! registers. Every test ends with a look at the kernel's invariants. Under Miri the long ones are short.
 
+mod bases;
 mod boot;
+mod calls;
+mod corrupted;
 mod derivation;
 mod errors;
 mod exits;

@@ -1,7 +1,7 @@
 //! A booted kernel in test memory, and the root task's hands: system calls as a program would make them.
 
 use super::fake::FakeMachine;
-use super::invariants;
+use super::invariants::Checker;
 use crate::cap::Cap;
 use crate::context::entry;
 use crate::kernel::Kernel;
@@ -529,7 +529,7 @@ impl World {
     /// Looks at every invariant.
     #[track_caller]
     pub fn check(&self) {
-        if let Err(what) = invariants::check_invariants(&self.kernel, self.slot(0), 1024) {
+        if let Err(what) = Checker::new(self.slot(0), 1024).check(&self.kernel) {
             panic!("{what}");
         }
     }

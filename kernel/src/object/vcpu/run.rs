@@ -67,7 +67,7 @@ impl<M: Machine> Kernel<M> {
         self.write_state(vcpu, table);
         self.assign_tag(vcpu);
         // Its turn ends with nobody's TLS bases.
-        self.loaded_thread = 0;
+        self.release_bases();
         let dr7 = vcpu.read(vmcb::DR7);
         if dr7 & dr7::ENABLED != 0 {
             let dr = [0, 1, 2, 3].map(|n| vcpu.dr[n].get());
