@@ -9,6 +9,8 @@ macro_rules! behaviours {
                 a_bound_signal_leaves_the_message_information
                 words_in_registers_are_not_those_of_the_buffer
                 a_thread_sets_its_own_tls_base
+                a_thread_goes_on_with_the_tls_base_it_set
+                a_base_set_by_instruction_is_the_threads_own
                 a_breakpoint_instruction_is_exception_3
                 a_traced_instruction_is_exception_1
                 a_traced_system_call_is_not_trapped_in_the_kernel

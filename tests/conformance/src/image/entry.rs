@@ -2,9 +2,9 @@
 #![allow(unsafe_code)] // instructions with chosen registers
 
 use super::fault::{answer, faulting, take};
-use super::kit::{HIGH, Kit, at, endpoint, info, invoke, notification, reply, rest};
-use super::report::{Check, done, equal, marks};
-use super::thread::mark;
+use super::kit::{HIGH, Kit, TCB, at, endpoint, info, invoke, notification, reply, rest};
+use super::report::{self, Check, done, equal, marks};
+use super::thread::{Args, mark};
 use core::arch::asm;
 use sel4_abi::{fault, label, object, syscall};
 
@@ -163,6 +163,113 @@ pub(crate) fn a_thread_sets_its_own_tls_base(t: &mut Kit) -> Check {
     Ok(())
 }
 
+/// The word FS.base points to; in a thread's own block, that is the block's address.
+fn word_at_base() -> u64 {
+    let word: u64;
+    // SAFETY: FS.base is the thread's block or what its caller has set it to.
+    unsafe { asm!("mov {}, fs:[0]", out(reg) word, options(readonly, nostack)) };
+    word
+}
+
+pub(crate) fn a_thread_goes_on_with_the_tls_base_it_set(_: &mut Kit) -> Check {
+    let before = word_at_base();
+    let other = [7u64];
+    let address = (&raw const other).addr() as u64;
+    let back = || enter(syscall::SET_TLS_BASE, before, 0, 0, [0; 4]);
+    // Nothing uses the block until it is there again.
+    let _ = enter(syscall::SET_TLS_BASE, address, 0, 0, [0; 4]);
+    let by_call = word_at_base();
+    let _ = back();
+    let ask = label::TCB_SET_TLS_BASE << 12 | 1;
+    let answer = enter(syscall::CALL, TCB, ask, 0, [address, 0, 0, 0]);
+    let by_invocation = word_at_base();
+    let _ = back();
+    equal!(by_call, other[0]);
+    equal!(answer.info, 0);
+    equal!(by_invocation, other[0]);
+    Ok(())
+}
+
+/// Whether the processor has instructions for segment bases.
+fn has_base_instructions() -> bool {
+    let highest = core::arch::x86_64::__cpuid(0).eax;
+    highest >= 7 && core::arch::x86_64::__cpuid_count(7, 0).ebx & 1 != 0
+}
+
+/// FS.base and GS.base.
+fn bases() -> [u64; 2] {
+    let (fs, gs);
+    // SAFETY: only reads.
+    unsafe {
+        asm!("rdfsbase {}", "rdgsbase {}", out(reg) fs, out(reg) gs, options(nomem, nostack))
+    };
+    [fs, gs]
+}
+
+/// Sets both bases, calls the kernel, and gives the thread its own back; what the bases were before that.
+fn enter_with(wanted: [u64; 2], number: i64, cap: u64, info: u64, words: [u64; 4]) -> [u64; 2] {
+    let own = bases();
+    let set = |[fs, gs]: [u64; 2]| {
+        // SAFETY: nothing uses the thread's block until it is there again, and nothing ever uses GS.
+        unsafe { asm!("wrfsbase {}", "wrgsbase {}", in(reg) fs, in(reg) gs, options(nostack)) };
+    };
+    set(wanted);
+    let _ = enter(number, cap, info, 0, words);
+    let found = bases();
+    set(own);
+    found
+}
+
+pub(crate) fn a_base_set_by_instruction_is_the_threads_own(t: &mut Kit) -> Check {
+    if !has_base_instructions() {
+        report::remark("the processor has no FSGSBASE: the instructions are unknown ones");
+        let (_, ep, object) = faulting(t, [0; 6], |_| {
+            bases();
+        })?;
+        let message = take(ep, object);
+        equal!(message.label, fault::USER_EXCEPTION);
+        equal!(message.words[3], 6);
+        return Ok(());
+    }
+    let ntfn = t.ntfn()?;
+    let waits = |args: Args| {
+        let wanted = [args[1], args[2]];
+        enter_with(wanted, syscall::WAIT, args[0], 0, [0; 4])
+            .into_iter()
+            .for_each(mark);
+    };
+    let first = t.spawn(HIGH, [ntfn, 0x5000, 0x6000, 0, 0, 0], waits)?;
+    let second = t.spawn(HIGH, [ntfn, 0x7000, 0x8000, 0, 0, 0], waits)?;
+    let read = |thread: u64| invoke(thread, label::TCB_READ_REGISTERS, &[0, 20], &[]);
+    equal!(done!(read(first.tcb)).words[18], 0x5000);
+    equal!(done!(read(first.tcb)).words[19], 0x6000);
+    equal!(done!(read(second.tcb)).words[18], 0x7000);
+    // What another gives is what it has then.
+    done!(invoke(second.tcb, label::TCB_SET_TLS_BASE, &[0x9000], &[]));
+    notification(ntfn).signal();
+    notification(ntfn).signal();
+    marks!(0x5000, 0x6000, 0x9000, 0x8000);
+    // A call that changes the one leaves the other.
+    let found = enter_with([1, 0x6000], syscall::SET_TLS_BASE, 0x5000, 0, [0; 4]);
+    equal!(found[0], 0x5000);
+    equal!(found[1], 0x6000);
+    let ask = label::TCB_SET_TLS_BASE << 12 | 1;
+    let found = enter_with([1, 0x8000], syscall::CALL, TCB, ask, [0x7000, 0, 0, 0]);
+    equal!(found[0], 0x7000);
+    equal!(found[1], 0x8000);
+    // Copied from the thread itself, as they are; and no more than a look at nothing changes them.
+    let idle = t.thread(HIGH, [0; 6], |_| {})?;
+    sel4::with_ipc_buffer_mut(|buffer| buffer.caps_or_badges_mut()[0] = TCB);
+    let ask = label::TCB_COPY_REGISTERS << 12 | 1 << 7 | 1;
+    let found = enter_with([0x3000, 0x4000], syscall::CALL, idle.tcb, ask, [8, 0, 0, 0]);
+    equal!(found[1], 0x4000);
+    equal!(done!(read(idle.tcb)).words[18], 0x3000);
+    equal!(done!(read(idle.tcb)).words[19], 0x4000);
+    let found = enter_with([0x3000, 0x4000], syscall::NB_WAIT, ntfn, 0, [0; 4]);
+    equal!(found[0], 0x3000);
+    Ok(())
+}
+
 pub(crate) fn a_breakpoint_instruction_is_exception_3(t: &mut Kit) -> Check {
     let (_, ep, object) = faulting(t, [0; 6], |_| {
         // SAFETY: the handler lets it go on.
@@ -262,7 +369,7 @@ pub(crate) fn the_first_and_the_last_trap_vector_are_unknown_system_calls(t: &mu
 
 pub(crate) fn a_send_to_an_object_does_its_operation_and_answers_nothing(t: &mut Kit) -> Check {
     let slot = t.slot();
-    let words = [slot, 64, super::kit::TCB, 64];
+    let words = [slot, 64, TCB, 64];
     let tag = |label: u64| label << 12 | 1 << 7 | 5;
     sel4::with_ipc_buffer_mut(|buffer| {
         buffer.msg_regs_mut()[4] = 15;
@@ -275,7 +382,7 @@ pub(crate) fn a_send_to_an_object_does_its_operation_and_answers_nothing(t: &mut
             let after = send(label::CNODE_COPY);
             equal!(after.info, tag(label::CNODE_COPY));
             equal!(after.words[0], slot);
-            equal!(super::kit::kind(slot), super::kit::kind(super::kit::TCB));
+            equal!(super::kit::kind(slot), super::kit::kind(TCB));
         }
         super::kit::delete(slot)?;
     }

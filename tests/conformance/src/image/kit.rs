@@ -57,6 +57,7 @@ pub(crate) struct Kit {
     pub(crate) device: u64,
     /// An untyped of RAM that holds a huge frame, if the machine has one.
     pub(crate) huge: Option<u64>,
+    watch: Option<Thread>,
     pub(crate) boot: BootInfoPtr,
 }
 
@@ -172,6 +173,7 @@ impl Kit {
             mhz: mhz(boot_info),
             device: 0,
             huge: None,
+            watch: None,
             boot: same(boot_info),
         };
         let (mut largest, mut device) = ((0, 0), (0, 0));
@@ -237,7 +239,15 @@ impl Kit {
         })?;
         self.configure(watch.sc, 10_000, 250_000, 0, 0, 0)?;
         self.bind(watch.sc, watch.tcb)?;
+        self.watch = Some(watch);
         self.resume(watch)
+    }
+
+    /// From here on the launcher's time limit is all that ends a behaviour: the watch does not wait any more.
+    pub(crate) fn stop_watching(&mut self) -> Check {
+        self.watch
+            .take()
+            .map_or(Ok(()), |watch| self.suspend(watch))
     }
 
     /// A behaviour begins.

@@ -88,15 +88,47 @@ pub(crate) use {done, ensure, equal, marks, refused};
 
 static FAILED: AtomicU64 = AtomicU64::new(0);
 
-/// One check's line.
-pub(crate) fn line(name: &str, check: Check) {
-    match check {
-        Ok(()) => log::info!(target: PLAIN, "umbra-test {name} ok"),
-        Err(why) => {
-            FAILED.fetch_add(1, Relaxed);
-            log::info!(target: PLAIN, "umbra-test {name} failed: {why}");
+/// Which time it is that the behaviours are looked at.
+#[derive(Clone, Copy)]
+pub(crate) enum Turn {
+    /// A thread waits for its time, to see that none takes for ever.
+    Watched,
+    /// No thread waits.
+    Alone,
+}
+
+impl Turn {
+    /// What its lines begin with.
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Watched => "umbra-test",
+            Self::Alone => "umbra-test-alone",
         }
     }
+}
+
+/// Names a check that nobody watches, so that it is known which one it was that took for ever.
+pub(crate) fn begins(turn: Turn, name: &str) {
+    if matches!(turn, Turn::Alone) {
+        log::info!(target: PLAIN, "{} {name} begins", turn.word());
+    }
+}
+
+/// One check's line.
+pub(crate) fn line(turn: Turn, name: &str, check: Check) {
+    let word = turn.word();
+    match check {
+        Ok(()) => log::info!(target: PLAIN, "{word} {name} ok"),
+        Err(why) => {
+            FAILED.fetch_add(1, Relaxed);
+            log::info!(target: PLAIN, "{word} {name} failed: {why}");
+        }
+    }
+}
+
+/// What a reader of the log should know of a check that depends on the machine.
+pub(crate) fn remark(text: &str) {
+    log::info!(target: PLAIN, "umbra-test-remark {text}");
 }
 
 /// A behaviour that never ends: the rest cannot be looked at.
