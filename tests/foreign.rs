@@ -1,4 +1,4 @@
-//! The booted system with guests that nobody here wrote, unpacked by `./setup`: Debian's kernels for 32-bit processors, and
+//! The booted system with guests that nobody here wrote, unpacked by `./setup`: Debian's kernels for 32-bit processors, Xen, and
 //! memtest86+ in both widths. What was not to be had is listed as ignored, with the reason.
 
 #[allow(dead_code)] // not every test program that has this module uses all of it
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             || linux("linux-686-pae", "nested"),
         ),
         trial("linux_boots_by_its_pvh_entry", "vmlinuz", pvh_linux),
+        trial("xen_starts_linux_as_a_program_of_its_own", "xen", xen),
         trial("memtest_finds_no_error", "memtest86+x64.bin", || {
             memtest("memtest");
         }),
@@ -124,6 +125,21 @@ fn vmlinux(bzimage: &[u8]) -> Vec<u8> {
         .read_to_end(&mut program)
         .expect("an xz stream");
     program
+}
+
+/// Xen, and Debian's kernel as the paravirtualized one that it starts first: a hypervisor that edits live page tables, and a
+/// kernel that runs in ring 3. Its words come by hypercalls, and once its own console stands through a ring that both share.
+fn xen() {
+    let cache = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests/linux/cache");
+    let [xen, linux] = ["xen", "vmlinuz"].map(|name| cache.join(name));
+    let [xen, linux] = [&xen, &linux].map(|path| path.to_str().expect("text"));
+    let append = "console=com1 com1=115200,8n1 dom0_mem=512M";
+    let guest = ["--kernel", xen, "--initrd", linux, "--memory", "1G"];
+    let mut session = start(&[&guest[..], &["--append", append]].concat());
+    session.expect("Xen version", SHORT);
+    session.expect("about to get started...", LONG);
+    session.expect("Booting kernel on Xen", LONG);
+    session.expect("console [hvc0] enabled", LONG);
 }
 
 /// Until the test that comes after the address tests and the moving inversions, without an error; then Escape, which resets
