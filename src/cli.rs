@@ -10,7 +10,7 @@ Keys, when the input is a terminal: Ctrl-A x ends the run, Ctrl-A Ctrl-A sends a
 
 Exit status:
   0      the guest powered off, a root task called DebugHalt, or the run was ended with Ctrl-A x
-  odd    (v << 1) | 1: the guest wrote v to port 0xf4
+  odd    (v << 1) | 1: the guest or root task wrote v to port 0xf4
   2      bad input: a file, an option or system.toml
   4      triple fault of the guest          6  the guest asked for a reset
   8      an exit nobody has an answer for  10  a guest state the processor refuses
@@ -41,7 +41,7 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Try the shadow MMU with random guests under the oracle, and with deliberate faults, on this host: no QEMU
     Soak(SoakArgs),
-    /// Measure the kernel's operations in instructions, beside seL4's
+    /// Measure the kernel in instructions: its operations beside seL4's, or how long interrupts wait
     Bench(BenchArgs),
     /// Print lines by crate, unsafe blocks, and what is trusted for what
     Loc,
@@ -100,7 +100,7 @@ pub struct RunArgs {
     #[arg(long)]
     pub dry_run: bool,
     /// Boot another root task, any static ELF program built for seL4 (x86_64, MCS): no system.toml, no guest
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "kernel", "system"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["guest", "kernel", "system", "initrd", "append", "paging", "shadow", "policy", "oracle"])]
     pub root_task: Option<PathBuf>,
     /// The kernel for --root-task: with debug system calls and their console, or without
     #[arg(long, value_enum, default_value_t, requires = "root_task")]

@@ -282,6 +282,13 @@ fn bad_root_tasks_are_refused_before_anything_starts() {
     refusal(&["--build", "release"]);
     refusal(&["--root-task", text(&path), "--build", "fast"]);
     refusal(&["--root-task", text(&path), "--guest", "hello"]);
+    for guests in [
+        ["--append", "x"],
+        ["--paging", "nested"],
+        ["--shadow", "64"],
+    ] {
+        refusal(&[&["--root-task", text(&path)], &guests[..]].concat());
+    }
 }
 
 #[test]
@@ -639,7 +646,8 @@ fn a_machine_that_does_not_start_is_no_verdict_of_a_root_task() {
 fn a_root_task_that_halts_the_machine_ends_the_run_and_a_guest_that_says_so_does_not() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = file(&folder, "root.elf", &root_task(0x40_0000, 4096));
-    let halted = "echo 'umbra kernel 0.1.0' >&2; echo 'halted by a thread' >&2";
+    // What the thread printed last may have had no end.
+    let halted = "printf 'umbra kernel 0.1.0\\ndone\\nhalted by a thread\\n' >&2";
     let script = format!("{halted}; exec sleep 1000");
     let stand = Stand::new(&script);
     let session = stand.start_with(&["--quiet", "--root-task", text(&path)]);

@@ -142,7 +142,8 @@ impl<M: Machine> Kernel<M> {
             }
             syscall::DEBUG_NAME_THREAD => self.debug_name_thread(rdi),
             syscall::DEBUG_HALT => {
-                self.debug_print(format_args!("halted by a thread\n"));
+                // A thread may have left a line unfinished.
+                self.debug_print(format_args!("\nhalted by a thread\n"));
                 self.machine.halt()
             }
             syscall::DEBUG_DUMP_SCHEDULER | syscall::DEBUG_SNAPSHOT => {

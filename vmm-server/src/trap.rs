@@ -41,7 +41,7 @@ impl Trap {
         })
     }
 
-    /// mmu-server answered something that is no answer.
+    /// mmu-server refused, or answered something that is no answer.
     pub(crate) const MMU_REFUSED: Self =
         Self::stop(Stop::DomainFailed, 0, "mmu-server refused a request");
 }

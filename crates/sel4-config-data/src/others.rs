@@ -1,6 +1,6 @@
 //! Options that do not differ and that no constant is made of.
 
-/// Options beside [`consts`] that are on.
+/// Options beside [`consts`](crate::consts) that are on.
 pub const ON: &[&str] = &[
     "ARCH_X86_GENERIC",
     "FASTPATH",
@@ -17,7 +17,7 @@ pub const ON: &[&str] = &[
     "XAPIC",
 ];
 
-/// Options beside [`consts`] that are off.
+/// Options beside [`consts`](crate::consts) that are off.
 pub const OFF: &[&str] = &[
     "AARCH64_SERROR_IGNORE",
     "ALLOW_SMC_CALLS",
@@ -137,7 +137,7 @@ pub const OFF: &[&str] = &[
     "XSAVE_XSAVES",
 ];
 
-/// Options beside [`consts`] with a value.
+/// Options beside [`consts`](crate::consts) with a value.
 pub const TEXTS: &[(&str, &str)] = &[
     ("ARCH", "x86"),
     ("CACHE_LN_SZ", "64"),

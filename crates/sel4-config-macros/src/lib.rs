@@ -9,9 +9,8 @@ mod condition;
 mod filter;
 
 use proc_macro::TokenStream;
-use proc_macro2::TokenStream as Tokens;
-use quote::{quote, quote_spanned};
-use sel4_config_data::Value;
+use proc_macro2::{Literal, TokenStream as Tokens};
+use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
 use syn::{
@@ -103,6 +102,9 @@ impl Parse for Chosen {
         loop {
             input.parse::<Token![if]>()?;
             let attributes = input.call(Attribute::parse_outer)?;
+            if attributes.is_empty() {
+                return Err(input.error("`#[sel4_cfg(...)]` is needed between `if` and the braces"));
+            }
             let content;
             braced!(content in input);
             let inside: Tokens = content.parse()?;
@@ -146,17 +148,16 @@ pub fn sel4_cfg_str(name: TokenStream) -> TokenStream {
 #[proc_macro]
 pub fn sel4_cfg_usize(name: TokenStream) -> TokenStream {
     let name = parse_macro_input!(name as Ident);
-    answer(count(&name).map(|number| quote_spanned!(name.span()=> #number as usize)))
+    answer(count(&name).map(|number| Literal::usize_suffixed(number as usize).into_token_stream()))
 }
 
 /// The value of an option that is a number, as a word.
 #[proc_macro]
 pub fn sel4_cfg_word(name: TokenStream) -> TokenStream {
     let name = parse_macro_input!(name as Ident);
-    answer(count(&name).map(|number| quote_spanned!(name.span()=> #number as u64)))
+    answer(count(&name).map(|number| Literal::u64_suffixed(number).into_token_stream()))
 }
 
-fn count(name: &Ident) -> syn::Result<proc_macro2::Literal> {
-    let value: Value = option(name)?;
-    number(name, value).map(proc_macro2::Literal::u64_unsuffixed)
+fn count(name: &Ident) -> syn::Result<u64> {
+    number(name, option(name)?)
 }

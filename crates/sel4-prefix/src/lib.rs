@@ -17,11 +17,11 @@
 //! What is checked: the XML, JSON and bit-field files are read back as rust-sel4's build scripts and seL4's generators read
 //! them (element and attribute names, the grammar without comments, label and call numbers, conditions that name known
 //! options), the headers have every name that rust-sel4 takes from them and no structure that its header reader would leave
-//! half (`tests/agree.rs`), and gcc compiles a root task against them (`tests/c_root.rs` of the root package). The headers
-//! have also been read by bindgen 0.72 with rust-sel4's settings, and what came out compiles. rust-sel4 itself and seL4's
+//! half (`tests/agree.rs`), and gcc compiles a root task against them (`tests/c_root.rs` of the root package). By hand, once:
+//! bindgen 0.72 with rust-sel4's settings reads the headers, and what comes out compiles. rust-sel4 itself and seL4's
 //! libraries have not been built: they are in no package registry.
 //!
-//! Every number comes from the crate `sel4-abi`, every option it has from `sel4-config`; the headers in `headers/` are
+//! Every number comes from the crate `sel4-abi`, every option it has from `sel4-config-data`; the headers in `headers/` are
 //! written with places for them.
 #![forbid(unsafe_code)]
 

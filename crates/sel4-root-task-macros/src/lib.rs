@@ -6,8 +6,8 @@
 
 use proc_macro::{Ident, Span, TokenStream, TokenTree};
 
-/// Makes the function below it the program's `main`: it takes `&sel4::BootInfoPtr`. Arguments, each optional:
-/// `stack_size = BYTES`, `heap_size = BYTES`.
+/// Makes the function below it the program's `main`: it takes `&sel4::BootInfoPtr`. Arguments, each optional,
+/// in this order: `stack_size = BYTES`, `heap_size = BYTES`.
 #[proc_macro_attribute]
 pub fn root_task(arguments: TokenStream, item: TokenStream) -> TokenStream {
     match name(&item) {

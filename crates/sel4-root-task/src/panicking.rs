@@ -60,11 +60,19 @@ fn say(info: &PanicInfo<'_>) {
     }
 }
 
+/// Somebody is in the hook.
+#[cfg(target_os = "none")]
+static PANICKING: AtomicBool = AtomicBool::new(false);
+
 #[cfg(target_os = "none")]
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    let hook = PLACE.with(|hook| *hook).unwrap_or(&say);
-    hook(info);
+    // A panic on the way of reporting one has nobody to go to.
+    if !PANICKING.swap(true, Ordering::Relaxed) {
+        let hook = PLACE.with(|hook| *hook).unwrap_or(&say);
+        hook(info);
+        PANICKING.store(false, Ordering::Relaxed);
+    }
     crate::abort()
 }
 

@@ -8,7 +8,9 @@
 //!
 //! What differs: no cargo features (the IPC buffer is always found through the FS base); no VT-x and no IOMMU types, because
 //! the kernel has neither; [`Fault::Other`] instead of a panic for a message that is no thread's fault; and the word that
-//! `seL4_TCB_Configure` and `seL4_TCB_SetSpace` have for the address space's root is 0, as on every x86 kernel. Every number comes from the crate `sel4-abi`, re-exported as [`sys`].
+//! `seL4_TCB_Configure` and `seL4_TCB_SetSpace` have for the address space's root is 0, as on every x86 kernel.
+//!
+//! Every number comes from the crate `sel4-abi`, re-exported as [`sys`].
 //!
 //! System calls exist in programs of the image only. On the host this crate compiles, so that its users' logic can be
 //! tested there, and every system call panics.

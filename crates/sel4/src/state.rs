@@ -2,8 +2,7 @@
 //!
 //! Each thread has a [`ThreadBlock`] of its own, and its FS base points there: word 0 is the block's own address (as the
 //! x86-64 ABI wants of any thread pointer), word 1 the address of the thread's IPC buffer, word 2 how
-//! often it is in use. The
-//! runtime crates fill a block in and hand it to [`install_thread_block`] before anything else runs on the thread.
+//! often it is in use. The runtime crates fill a block in and hand it to [`install_thread_block`] before anything else runs on the thread.
 
 #![allow(unsafe_code)] // the thread block is shared with assembly and holds a raw pointer to the buffer
 

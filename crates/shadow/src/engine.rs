@@ -312,8 +312,9 @@ impl<'a, M: GuestMemory, T: ShadowTables> Engine<'a, M, T> {
         self.counters.max_repeats = self.counters.max_repeats.max(self.repeats);
     }
 
-    /// Whether the second fault takes a page back that the first one took (see `policy`), and no code of ring 0 can have run
-    /// between them: one was met by a program at CPL 3, the other by the processor itself on its behalf.
+    /// Whether the second fault takes a page back that the first one took (see `policy`), both at CPL 3: one was met by a
+    /// program, the other by the processor itself on its behalf. A kernel's own accesses are not counted; that it ran between
+    /// the two cannot be seen.
     fn takes_turns(last: &Fault, fault: &Fault) -> bool {
         let page = |fault: &Fault| Format::of(fault.mode).address(fault.gva).page();
         let at_user = |fault: &Fault| !fault.mode.has(Mode::WP) && fault.mode.cpl() == 3;

@@ -76,7 +76,7 @@ pub enum Load {
     GeneralProtection,
 }
 
-/// A request that could not be served. Of what a guest does only [`Error::Endless`] and [`Error::NonCanonical`] come.
+/// A request that could not be served. Of what a guest does only [`Error::Endless`] comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Error {
     /// The pool has fewer than [`MIN_PAGES`](crate::MIN_PAGES).

@@ -1,8 +1,8 @@
 //! What CPUID tells the guest: a table of what is passed on from the host, everything else denied.
 //!
-//! A feature is shown when the host has it *and* Umbra carries it for a guest. The local APIC is Umbra's own and is shown
-//! while it is switched on, whatever the host has. Not carried, and so hidden: SVM, the x2APIC and the TSC-deadline timer,
-//! machine checks, PCID and 57-bit addresses, XSAVE and all that needs it, MONITOR,
+//! A feature is shown when the host has it *and* Umbra carries it for a guest. The local APIC and the TSC's adjustment are
+//! Umbra's own: the one is shown while it is switched on, the other always. Not carried, and so hidden: SVM,
+//! the x2APIC and the TSC-deadline timer, machine checks, PCID and 57-bit addresses, XSAVE and all that needs it, MONITOR,
 //! RDTSCP and RDPID (TSC_AUX is not switched), FFXSR, hyper-threading. Leaves: APM vol. 3, appendix E.
 
 use crate::control::Limits;

@@ -62,7 +62,8 @@ mod quirk {
     pub const MCG_CAP: u32 = 0x179;
     pub const MCG_STATUS: u32 = 0x17a;
     /// Performance event selects and counters: every AMD processor since family 6 has the four, and no CPUID bit hides them. They
-    /// stand still at 0 here.
+    /// stand still at 0 here, and nothing else can be written: Linux's probe finds so that there is nothing that counts, and takes
+    /// events of software instead.
     pub const PERF_EVT_SEL0: u32 = 0xc001_0000;
     pub const PERF_CTR3: u32 = 0xc001_0007;
     /// System configuration.
