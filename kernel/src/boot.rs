@@ -511,7 +511,6 @@ impl<M: Machine> Kernel<M> {
             bases_of: idle,
             work_units: 0,
             cancelling: None,
-            cleaned: (0, 0),
             tags: crate::object::vcpu::Tags::new(),
         }
     }

@@ -193,6 +193,7 @@ impl<M: Machine> Kernel<M> {
         if length > MSG_REGISTERS && buffer.is_none() {
             length = MSG_REGISTERS;
         }
+        self.abandon_cancelling(tcb);
         match tcb.fault.get().label {
             fault::UNKNOWN_SYSCALL => {
                 for (n, register) in SYSCALL_REGISTERS.into_iter().enumerate().take(length) {

@@ -88,8 +88,6 @@ pub struct Kernel<M: Machine> {
     pub(crate) work_units: u32,
     /// Where an interrupted cancellation of badged sends goes on.
     pub(crate) cancelling: Option<crate::object::endpoint::Cancelling>,
-    /// First byte and end of what an interrupted retype has zeroed.
-    pub(crate) cleaned: (u64, u64),
     pub(crate) tags: crate::object::vcpu::Tags,
 }
 
@@ -253,6 +251,11 @@ impl<M: Machine> Kernel<M> {
     #[must_use]
     pub fn current(&self) -> Ref<Tcb> {
         self.current
+    }
+
+    /// A unit was a big one: the next preemption point looks.
+    pub(crate) fn note_big_unit(&mut self) {
+        self.work_units = UNITS_A_LOOK - 1;
     }
 
     /// One unit of a long operation; fails when an interrupt should be taken first. How much a unit may be, and so how long an

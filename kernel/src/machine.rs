@@ -112,7 +112,7 @@ pub enum Next {
         /// The VMCB; [`GuestRegisters`](crate::context::GuestRegisters) are in the page behind it.
         vmcb: Hpa,
     },
-    /// Nothing is runnable: wait for an interrupt.
+    /// Nothing is runnable, or an interrupt is to be taken first: wait for one.
     Idle,
 }
 

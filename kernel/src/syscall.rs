@@ -488,6 +488,7 @@ impl<M: Machine> Kernel<M> {
 
     /// Stops the thread: out of every queue, keeping its scheduling context.
     pub(crate) fn suspend(&mut self, tcb: Ref<Tcb>) {
+        self.abandon_cancelling(tcb);
         self.cancel_ipc(tcb);
         if tcb.is_runnable() {
             // A thread stopped inside a system call does it again when it is resumed, also the call by which it stopped

@@ -246,7 +246,7 @@ pub enum Return {
     Vector(u8, u64),
 }
 
-/// Runs the thread in user mode until it comes back. Its rip is canonical.
+/// Runs the thread in user mode until it comes back. Its rip is canonical, or what follows a SYSCALL.
 #[inline(always)]
 pub fn enter_user(context: &UserContext) -> Return {
     let (cause, error): (u64, u64);

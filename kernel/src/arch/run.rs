@@ -1,7 +1,7 @@
 //! The loop around the logic: ask what is next, run it, tell what happened.
 #![allow(unsafe_code)] // Turns the address of a context into a reference.
 
-use kernel::context::{GuestRegisters, UserContext};
+use kernel::context::{GuestRegisters, UserContext, entry as entered};
 use kernel::machine::Next;
 use kernel::object::vcpu::After;
 use sel4_abi::syscall;
@@ -51,8 +51,6 @@ fn run_user(kernel: &mut Kernel<Hardware>, context: Hpa) -> Option<Next> {
         return None;
     }
     loop {
-        // Where the short ways lead, the instruction pointer is the processor's own, or was checked when it was written; no
-        // user page is so high that what follows SYSCALL is not in the lower half.
         latency::end();
         let back = entry::enter_user(registers);
         latency::begin();
@@ -71,8 +69,18 @@ fn run_user(kernel: &mut Kernel<Hardware>, context: Hpa) -> Option<Next> {
             Return::Vector(vector, error) => came_back(kernel, vector, error),
         };
         match next {
-            // SAFETY: as above.
-            Some(Next::User { context }) => registers = unsafe { &*layout::window(context) },
+            Some(Next::User { context }) => {
+                // SAFETY: as above.
+                let next: &UserContext = unsafe { &*layout::window(context) };
+                // A processor may save a jump's target that is no address. No user page is so high that what follows
+                // SYSCALL is not in the lower half.
+                if next.entered_by.get() != entered::SYSCALL
+                    && !Gva::new(next.rip.get()).is_canonical()
+                {
+                    return Some(Next::User { context });
+                }
+                registers = next;
+            }
             next => return next,
         }
     }

@@ -78,7 +78,8 @@ pub(crate) fn queue_remove(head: &Link<Tcb>, tail: &Link<Tcb>, tcb: Ref<Tcb>) {
     tcb.queue_next.set(None);
 }
 
-/// Where a cancellation of badged sends was interrupted. Always: `next` waits in the endpoint's queue.
+/// Where a cancellation of badged sends was interrupted. Always: `next` waits in the endpoint's queue, and `by` has done
+/// nothing since and will do the same call again.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cancelling {
     by: Ref<Tcb>,
@@ -236,8 +237,15 @@ impl<M: Machine> Kernel<M> {
             }
             _ => {
                 let endpoint = Ref::<Endpoint>::at(tcb.blocked_on.get());
-                // It may come to stand before those that were looked at already: the search begins again.
-                self.cancelling = self.cancelling.filter(|left| left.endpoint != endpoint);
+                match self.cancelling {
+                    // It may come to stand before those that were looked at already, and is one that is looked for.
+                    Some(left)
+                        if left.endpoint == endpoint && left.badge == tcb.sender_badge.get() =>
+                    {
+                        self.cancelling = None;
+                    }
+                    _ => self.sender_leaves(tcb),
+                }
                 (endpoint, endpoint)
             }
         };
@@ -320,6 +328,11 @@ impl<M: Machine> Kernel<M> {
         {
             self.cancelling = tcb.queue_next.get().map(|next| Cancelling { next, ..left });
         }
+    }
+
+    /// The thread may do something else than the cancellation it was interrupted in: the next one begins at the head.
+    pub(crate) fn abandon_cancelling(&mut self, by: Ref<Tcb>) {
+        self.cancelling = self.cancelling.filter(|left| left.by != by);
     }
 
     fn cancel_queued(&mut self, endpoint: Ref<Endpoint>, tcb: Ref<Tcb>) {

@@ -90,6 +90,10 @@ impl<M: Machine> Kernel<M> {
     /// A frame or table left the space, or lost rights: every shadow made from it is void, and every vCPU that the processor
     /// walks the tree for gets a fresh TLB tag (I1, I3).
     pub(crate) fn guest_space_changed(&mut self, root: Ref<Page>) {
+        // As many as may be bound to a space are visited in one unit.
+        if first_pool(root).is_some() || first_vcpu(root).is_some() {
+            self.note_big_unit();
+        }
         let mut next = first_pool(root);
         while let Some(pool) = next {
             if !mutant::is(Mutant::UnmapKeepsShadows) {
@@ -108,6 +112,9 @@ impl<M: Machine> Kernel<M> {
 
     /// The space goes away: its pools are bound to nothing, its vCPUs run no more.
     pub(crate) fn guest_space_finalise(&mut self, root: Ref<Page>) {
+        if first_pool(root).is_some() || first_vcpu(root).is_some() {
+            self.note_big_unit();
+        }
         while let Some(pool) = first_pool(root) {
             self.pool_retire(pool);
             set_first_pool(root, pool.next.get());

@@ -92,6 +92,8 @@ pub struct Tcb {
     pub(crate) priority: Cell<u8>,
     pub(crate) mcp: Cell<u8>,
     pub(crate) fpu_disabled: Cell<bool>,
+    /// First byte and end of what its interrupted retype has zeroed.
+    pub(crate) cleaned: Cell<(u64, u64)>,
     pub(crate) fault: Cell<Fault>,
     pub(crate) buffer: Cell<u64>,
     pub(crate) name: Cell<[u8; 32]>,
@@ -301,6 +303,7 @@ impl<M: Machine> Kernel<M> {
         if tcb == self.current {
             return Err(Fail::error(Error::IllegalOperation));
         }
+        self.abandon_cancelling(tcb);
         // A system call that is not overwritten is done again.
         tcb.context.rip.set(tcb.restart_ip());
         tcb.context.entered_by.set(entry::FULL);
@@ -319,6 +322,7 @@ impl<M: Machine> Kernel<M> {
             return Err(Fail::capability(1));
         };
         let flags = msg.word(0);
+        self.abandon_cancelling(tcb);
         if flags & 1 != 0 {
             self.suspend(source);
         }

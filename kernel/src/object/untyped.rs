@@ -209,7 +209,8 @@ impl<M: Machine> Kernel<M> {
             return Ok(());
         }
         let end = retype.first + (retype.count << retype.bits);
-        let (start, done) = self.cleaned;
+        // The calling thread's own: another's retype is not to undo it.
+        let (start, done) = self.current.cleaned.get();
         let mut at = if start == retype.first && done <= end {
             done
         } else {
@@ -219,10 +220,10 @@ impl<M: Machine> Kernel<M> {
             let next = (at + CHUNK).min(end);
             mem::zero(at, next - at);
             at = next;
-            self.cleaned = (retype.first, at);
+            self.current.cleaned.set((retype.first, at));
             self.preemption_point()?;
         }
-        self.cleaned = (0, 0);
+        self.current.cleaned.set((0, 0));
         Ok(())
     }
 

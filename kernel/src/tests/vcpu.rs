@@ -388,6 +388,10 @@ fn a_root_that_is_not_the_installed_one_stops_the_vm() {
     machine.exit(exit::HLT);
     let words = machine.expect_exit(ExitClass::FormatBroken);
     assert_eq!(words[1..3], [0x1234_5000, 8]);
+    // What was found is not run again when the handler goes on all the same.
+    machine.answer(&[0]);
+    assert_ne!(machine.read(vmcb::CR3), 0x1234_5000);
+    assert_eq!(machine.read(vmcb::EVENTINJ), 0);
 }
 
 #[test]
@@ -558,6 +562,32 @@ fn iret_is_intercepted_for_as_long_as_it_is_asked_for() {
     machine.exit(exit::IRET);
     machine.answer(&[Register::IretIntercept.bit(), 0]);
     assert!(!intercepted(&machine));
+}
+
+#[test]
+fn a_task_switch_by_hardware_is_told_to_the_server_by_its_code_and_nothing_of_it_happens() {
+    for make in [real_mode, long_mode] {
+        let mut machine = make();
+        machine.start();
+        let unchanged = |machine: &Machine| {
+            [vmcb::RIP, vmcb::CR3, vmcb::TR, vmcb::EVENTINJ].map(|field| machine.read(field))
+        };
+        let before = unchanged(&machine);
+        // The selector of the new TSS; a JMP, and an error code to push (APM vol. 2, 15.14.1).
+        machine.write(vmcb::EXITINFO1, 0x28);
+        machine.write(vmcb::EXITINFO2, 1 << 36 | 1 << 44 | 7);
+        machine.exit(exit::TASK_SWITCH);
+        let words = machine.expect_exit(ExitClass::Instruction);
+        let words = words.try_into().expect("four words");
+        let (told, _) = Exit::decode(ExitClass::Instruction as u64, words).expect("an exit");
+        let Exit::Instruction { code, rip, .. } = told else {
+            panic!("{told:?}")
+        };
+        assert_eq!((u64::from(code), rip), (exit::TASK_SWITCH, before[0]));
+        assert_eq!(unchanged(&machine), before);
+        // The server that stops the VM does not answer: the guest does not run on.
+        machine.guest.world.check();
+    }
 }
 
 #[test]

@@ -105,7 +105,8 @@ impl Vcpu {
 
 impl<M: Machine> Kernel<M> {
     /// What the kernel alone writes into the VMCB, unless it is there. Neither the guest nor #VMEXIT changes any of it in a
-    /// way that matters: what a guest could change exits, and the processor keeps CPL and SS together by itself.
+    /// way that matters: what a guest could change exits, and the processor keeps CPL and SS together by itself. CR3 is looked at
+    /// after each exit all the same; where it is another, all is written anew.
     pub(super) fn write_state(&mut self, vcpu: Ref<Vcpu>, table: Ref<Page>) {
         let (root, ts) = (table.bits(), self.lazy_ts(vcpu));
         let window = vcpu.window.get() & WINDOW_OPEN != 0;

@@ -1,7 +1,7 @@
 //! VCPU: a guest's processor state, bound to a TCB that runs it.
 //!
 //! Always: the fields that keep the guest inside (I4, I6) are written in `controls` from the guest-visible values and from nothing
-//! else, before every VMRUN; a vCPU runs with a root of its own pool, of the format its mode needs, under a tag that no
+//! else, whenever one of those has changed since the last VMRUN; a vCPU runs with a root of its own pool, of the format its mode needs, under a tag that no
 //! other space used since the last whole flush (I5).
 
 mod controls;

@@ -1,7 +1,7 @@
 //! A vCPU's registers as messages name them: where each is kept, and what of a value a guest may have.
 //!
-//! Always: no value written here reaches what keeps the guest inside; what that is made from is written anew before the
-//! next VMRUN.
+//! Always: no value written here reaches what keeps the guest inside; what follows from a value that changed is written anew
+//! before the next VMRUN.
 
 use super::Vcpu;
 use super::controls::{CR0_PAGING, WINDOW_CLASS, WINDOW_OPEN};

@@ -150,6 +150,9 @@ impl<M: Machine> Kernel<M> {
             vcpu.cr3.set(vcpu.read(vmcb::CR3));
         } else if vcpu.read(vmcb::CR3) & words::x86::pte::ADDRESS != vcpu.installed.get() {
             let found = vcpu.read(vmcb::CR3);
+            // Nothing of what was found there is run again.
+            vcpu.written.set(false);
+            vcpu.write(vmcb::EVENTINJ, 0);
             return Exited::Told(Exit::FormatBroken {
                 found,
                 installed_page: vcpu.root.get().unwrap_or(u64::MAX),
