@@ -124,14 +124,26 @@ fn guests(trials: &mut Vec<Trial>) {
     ));
 }
 
+/// Nested paging, and a processor that has it.
+const NESTED: &[&str] = &["--paging", "nested", "--cpu", "max"];
+
 /// The machines that guests check the architecture on: shadow paging with and without SMEP and SMAP, and nested paging.
 const MACHINES: &[(&str, &[&str])] = &[
     ("", &[]),
     ("_with_smap", &["--cpu", "max,npt=off"]),
-    (
-        "_with_nested_paging",
-        &["--paging", "nested", "--cpu", "max"],
-    ),
+    ("_with_nested_paging", NESTED),
+];
+
+/// The words by which the guest `modes` knows the CPU's modes, each by itself with every switch into and out of it.
+const MODES: [(&str, &str); 8] = [
+    ("real", "real_mode"),
+    ("protected", "protected_mode_without_paging"),
+    ("two-level", "two_level_paging_without_pse"),
+    ("two-level-pse", "two_level_paging_with_pse"),
+    ("pse36", "two_level_paging_with_pse36"),
+    ("pae", "pae_paging"),
+    ("four-level", "four_level_paging"),
+    ("compatibility", "compatibility_mode"),
 ];
 
 /// Guests that check the architecture from inside, and what to give them. QEMU's software CPU walks the tables itself under
@@ -156,6 +168,14 @@ fn architecture(trials: &mut Vec<Trial>) {
             }));
         }
     }
+    for (word, name) in MODES {
+        trials.push(test(&format!("{name}_is_right"), move || {
+            run(&["--guest", "modes", "--append", word])
+                .ends_with(SUCCESS)
+                .shows(&format!("modes: {word} among "))
+                .shows("modes: all ");
+        }));
+    }
     trials.push(test(
         "paging_finds_every_rule_kept_with_two_levels_and_smap",
         || {
@@ -174,9 +194,8 @@ fn architecture(trials: &mut Vec<Trial>) {
     trials.push(test(
         "paging_finds_every_rule_kept_by_nested_paging",
         || {
-            let nested = ["--paging", "nested", "--cpu", "max"];
             let guest = ["--guest", "paging", "--append", "two-level tcg-walks"];
-            run(&[nested, guest].concat())
+            run(&[NESTED, &guest].concat())
                 .ends_with(SUCCESS)
                 .shows("checks passed");
         },
@@ -230,6 +249,11 @@ fn processors(trials: &mut Vec<Trial>) {
                 .shows("hello from a guest");
         }));
     }
+    trials.push(test("hello_says_hello_under_nested_paging", || {
+        run(&[NESTED, &["--guest", "hello"]].concat())
+            .ends_with(SUCCESS)
+            .shows("hello from a guest");
+    }));
     trials.push(test("a_processor_without_svm_gives_one_line", || {
         run(&["--guest", "hello", "--cpu", "kvm64,-svm"])
             .ends_with(18)
@@ -403,6 +427,12 @@ fn linux(trials: &mut Vec<Trial>) {
         missing,
         test("linux_boots_with_the_smallest_shadow", || {
             briefly_with(&["--memory", "128M", "--shadow", "37"])
+        }),
+    ));
+    trials.push(needing(
+        missing,
+        test("linux_boots_under_nested_paging", || {
+            briefly_with(&[NESTED, &["--memory", "128M"]].concat())
         }),
     ));
     trials.push(needing(

@@ -23,6 +23,7 @@ use words::x86::msr;
 /// A control-register exit's own fields.
 #[derive(Clone, Copy)]
 pub(crate) struct CrAccess {
+    pub len: u8,
     pub number: u8,
     pub gpr: u8,
     pub instruction: CrInstruction,
@@ -41,23 +42,24 @@ pub(crate) struct DrAccess {
 }
 
 impl Vcpu {
-    /// MOV to and from CR0, CR3, CR4; CLTS, LMSW, SMSW.
+    /// MOV to and from CR0, CR3, CR4; CLTS, LMSW, SMSW. The result is the length of the instruction if it was carried out
+    /// here, and not left to the processor.
     pub(crate) fn control_access(
         &mut self,
         platform: &mut impl Platform,
         access: CrAccess,
         resume: &mut Resume,
-    ) -> Result<(), Trap> {
+    ) -> Result<Option<u8>, Trap> {
         let control = self.control;
         let change = match access.instruction {
             CrInstruction::MovFrom => {
                 let value = control_register(&control, access.number)?;
                 resume.set_gpr(access.gpr, value);
-                return Ok(());
+                return Ok(Some(access.len));
             }
             CrInstruction::Smsw => {
                 self.store_machine_status(platform, access, resume);
-                return Ok(());
+                return Ok(Some(access.len));
             }
             CrInstruction::Other => {
                 return self.machine_status_in_memory(platform, access, resume);
@@ -68,7 +70,7 @@ impl Vcpu {
                     return Err(Trap::GENERAL_PROTECTION);
                 }
                 resume.set(Register::Cr8, access.value);
-                return Ok(());
+                return Ok(Some(access.len));
             }
             CrInstruction::MovTo => match access.number {
                 0 => control.write_cr0(access.value, || long_code(platform))?,
@@ -79,7 +81,8 @@ impl Vcpu {
             CrInstruction::Clts => control.clts(),
             CrInstruction::Lmsw => control.lmsw(access.value)?,
         };
-        self.apply(platform, &change, access.mode, resume)
+        self.apply(platform, &change, access.mode, resume)?;
+        Ok(Some(access.len))
     }
 
     /// SMSW to a register: 2, 4 or 8 bytes of CR0.
@@ -95,13 +98,14 @@ impl Vcpu {
         resume.set_gpr(access.gpr, merged);
     }
 
-    /// LMSW and SMSW with a memory operand: always 16 bits.
+    /// LMSW and SMSW with a memory operand: always 16 bits. What else is found there was written over the instruction that
+    /// exited, and is left to the processor, a bounded number of times in a row.
     fn machine_status_in_memory(
         &mut self,
         platform: &mut impl Platform,
         access: CrAccess,
         resume: &mut Resume,
-    ) -> Result<(), Trap> {
+    ) -> Result<Option<u8>, Trap> {
         let mask = VIEW.iter().fold(Mask::GPRS, |mask, &r| mask.with(r));
         let registers = platform.read_registers(mask);
         let view = View::new(&self.control, &registers);
@@ -111,6 +115,8 @@ impl Vcpu {
             locate(platform, &view, &registers, operand, next, access)
         };
         match instruction.kind() {
+            // SMSW, which everybody may use, may have exited. LMSW is for CPL 0 alone (APM vol. 3).
+            Kind::Lmsw { .. } if view.mode.cpl() != 0 => return Err(Trap::GENERAL_PROTECTION),
             Kind::Lmsw {
                 source: Place::Memory(operand),
             } => {
@@ -118,7 +124,7 @@ impl Vcpu {
                 let mut word = [0; 2];
                 view.read(platform, &mut Nothing, gva, &mut word)?;
                 let change = self.control.lmsw(u64::from(u16::from_le_bytes(word)))?;
-                self.apply(platform, &change, access.mode, resume)
+                self.apply(platform, &change, access.mode, resume)?;
             }
             Kind::Smsw {
                 destination: Place::Memory(operand),
@@ -126,14 +132,19 @@ impl Vcpu {
             } => {
                 let gva = locate(platform, &operand, Access::Write)?;
                 let word = (self.control.cr0 as u16).to_le_bytes();
-                view.write(platform, &mut Nothing, gva, &word)
+                view.write(platform, &mut Nothing, gva, &word)?;
             }
-            _ => Err(Trap::stop(
-                Stop::Emulation,
-                access.rip,
-                "unknown control-register instruction",
-            )),
+            _ if self.may_leave() => return Ok(None),
+            _ => {
+                return Err(Trap::stop(
+                    Stop::Emulation,
+                    access.rip,
+                    "unknown control-register instruction",
+                ));
+            }
         }
+        self.stale = 0;
+        Ok(Some(instruction.length()))
     }
 
     /// Carries a legal write out.

@@ -172,6 +172,7 @@ impl Vcpu {
                 mode,
             } => {
                 let access = CrAccess {
+                    len,
                     number,
                     gpr,
                     instruction,
@@ -179,7 +180,9 @@ impl Vcpu {
                     value,
                     mode,
                 };
-                self.control_access(platform, access, resume)?;
+                let Some(len) = self.control_access(platform, access, resume)? else {
+                    return Ok(Flow::Go);
+                };
                 (rip, len)
             }
             Exit::Dr {

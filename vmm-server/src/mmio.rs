@@ -20,7 +20,7 @@ use words::x86::{cr4, rflags};
 
 /// Most iterations of a repeated string instruction at one exit.
 const MOST_ITERATIONS: u32 = 32;
-/// Most exits in a row whose instruction touches no memory when it is looked at.
+/// Most exits in a row whose instruction is another when it is looked at.
 const MOST_STALE: u32 = 16;
 
 const SEGMENTS: [Name; 6] = [Name::Es, Name::Cs, Name::Ss, Name::Ds, Name::Fs, Name::Gs];
@@ -141,11 +141,7 @@ impl Vcpu {
         match outcome.end {
             Ok(()) => {}
             Err(ExecError::Memory(trap)) => return Err(trap),
-            Err(ExecError::Unsupported) if instruction.memory().is_none() => {
-                self.stale += 1;
-                if self.stale > MOST_STALE {
-                    return Err(unsupported(rip));
-                }
+            Err(ExecError::Unsupported) if instruction.memory().is_none() && self.may_leave() => {
                 return Ok(());
             }
             Err(ExecError::Unsupported) => return Err(unsupported(rip)),
@@ -154,6 +150,12 @@ impl Vcpu {
             resume.skip(rip, instruction.length(), self.width());
         }
         Ok(())
+    }
+
+    /// Whether an instruction that is not the one that exited is left to the processor once more.
+    pub(crate) const fn may_leave(&mut self) -> bool {
+        self.stale += 1;
+        self.stale <= MOST_STALE
     }
 }
 

@@ -146,6 +146,7 @@ mod debugging;
 mod device_memory;
 mod local_apic;
 mod nmi;
+mod rewritten;
 mod undefined;
 
 mod faults {
@@ -822,11 +823,43 @@ mod instructions {
     }
 
     #[test]
+    fn a_task_switch_by_hardware_stops_the_vm_with_a_clear_word() {
+        // As the kernel sends it, length known or not, and whatever was being delivered through a task gate.
+        for (len, delivering) in [(0, false), (2, false), (0, true)] {
+            let mut fake = Fake::new();
+            let mut vcpu = start(&MULTIBOOT, &fake);
+            let sent = Exit::Instruction {
+                len,
+                code: 0x7d,
+                rip: 0x100,
+                info1: 0x28,
+                info2: 1 << 36,
+            };
+            let status = Status {
+                event_in_delivery: delivering,
+                ..READY
+            };
+            let label = ExitClass::Instruction as u64;
+            let (exit, status) = Exit::decode(label, sent.encode(status)).expect("an exit");
+            let Answer::Stop(stopped) = vcpu.answer(&mut fake, &exit, status) else {
+                panic!("the VM went on")
+            };
+            assert_eq!(
+                (stopped.reason, stopped.value),
+                (Stop::UnknownExit, 0x7d),
+                "{len}"
+            );
+            assert!(stopped.what.contains("task switch"), "{}", stopped.what);
+            assert!(fake.asked.is_empty(), "nobody is asked for anything");
+        }
+    }
+
+    #[test]
     fn exits_without_an_answer_stop_the_vm_and_say_which() {
         let mut fake = Fake::new();
         let mut vcpu = start(&LINUX, &fake);
-        let verdict = vcpu.answer(&mut fake, &instruction(0x7d), READY);
-        assert_eq!(stopped(verdict), (Stop::UnknownExit, 0x7d));
+        let verdict = vcpu.answer(&mut fake, &instruction(0x7e), READY);
+        assert_eq!(stopped(verdict), (Stop::UnknownExit, 0x7e));
         let exit = Exit::Invalid { code: !0, rip: 0 };
         let verdict = vcpu.answer(&mut fake, &exit, READY);
         assert_eq!(stopped(verdict).0, Stop::InvalidState);

@@ -1,9 +1,12 @@
-//! Every mode of the CPU, every switch between two of them, and what the switches refuse.
+//! Every mode of the CPU, every switch between two of them, and what the switches refuse; or, of all that, what concerns the
+//! modes named on the command line.
 //!
 //! Always: which mode comes next is dealt by a die with a fixed seed, after a round that has every pair once. What one mode
 //! writes the next one reads through its own tables, which change under way.
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
+#[cfg(target_os = "none")]
+mod choice;
 #[cfg(target_os = "none")]
 mod places;
 #[cfg(target_os = "none")]
@@ -19,14 +22,17 @@ mod guest {
 
     use guest_script::script::{Report, Script};
 
+    use crate::choice::Choice;
     use crate::{rules, tour};
 
     guest_rt::entry!(main);
 
     fn main() {
         let mut report = Report::new("modes");
-        tour::run(&mut report);
-        rules::run(&mut Script::new(), &mut report);
+        let choice = Choice::from_command_line();
+        tour::run(&choice, &mut report);
+        rules::run(&choice, &mut Script::new(), &mut report);
+        choice.tell(report.checks);
         report.finish();
     }
 }

@@ -3,6 +3,7 @@
 use guest_rt::cpu::{cr, msr};
 use guest_rt::tables::{P, PAGE, PS, U, W, boot_directory, boot_root, frame, load, slot, store};
 
+use crate::choice;
 use crate::switch::{Kind, Mode, Tables};
 
 /// What the window shows, one or the other: memory that nothing else uses, good for pages of every size.
@@ -16,6 +17,8 @@ const WINDOW_64: u64 = 3 << 39 | 5 << 30;
 pub struct Place {
     /// What messages call it.
     pub name: &'static str,
+    /// The words that choose it.
+    pub words: &'static [&'static str],
     /// The mode.
     pub mode: Mode,
     /// The entry's address, 0 without paging.
@@ -63,13 +66,14 @@ pub fn all(tables: &Tables) -> [Place; 10] {
         cr4: 0,
         efer: 0,
     };
-    let flat = |name, registers: Registers| Place {
+    let flat = |name, words, registers: Registers| Place {
         name,
+        words,
         mode: page(&registers, 0, FRAMES[0], 0),
         leaf: 0,
         bits: 0,
     };
-    let wide = |name, registers: Registers, window: u64, large: bool| {
+    let wide = |name, words, registers: Registers, window: u64, large: bool| {
         let (cr3, leaf) = if registers.cr4 & cr::PAE == 0 {
             two_level(large, registers.cr4 & cr::PSE != 0)
         } else if registers.efer & msr::LME == 0 {
@@ -84,6 +88,7 @@ pub fn all(tables: &Tables) -> [Place; 10] {
         };
         Place {
             name,
+            words,
             mode: page(&registers, cr3, window, unit),
             leaf,
             bits: P | W | if large { PS } else { 0 },
@@ -94,37 +99,60 @@ pub fn all(tables: &Tables) -> [Place; 10] {
         ..paged(Kind::Paged, cr::PAE, msr::NXE)
     };
     [
-        flat("real", off(Kind::Real, BASE)),
-        flat("flat", off(Kind::Flat, BASE)),
-        wide("2-level", paged(Kind::Paged, 0, msr::NXE), WINDOW, false),
+        flat("real", &[choice::REAL], off(Kind::Real, BASE)),
+        flat("flat", &[choice::PROTECTED], off(Kind::Flat, BASE)),
+        wide(
+            "2-level",
+            &[choice::TWO_LEVEL],
+            paged(Kind::Paged, 0, msr::NXE),
+            WINDOW,
+            false,
+        ),
         wide(
             "2-level, 4 MiB",
+            &[choice::TWO_LEVEL_PSE, choice::PSE36],
             paged(Kind::Paged, cr::PSE, msr::NXE),
             WINDOW,
             true,
         ),
         wide(
             "2-level, no NXE",
+            &[choice::TWO_LEVEL_PSE],
             paged(Kind::Paged, cr::PSE, 0),
             WINDOW,
             false,
         ),
-        wide("PAE", paged(Kind::Paged, cr::PAE, msr::NXE), WINDOW, false),
-        wide("PAE, 2 MiB, WP=0", unprotected, WINDOW, true),
+        wide(
+            "PAE",
+            &[choice::PAE],
+            paged(Kind::Paged, cr::PAE, msr::NXE),
+            WINDOW,
+            false,
+        ),
+        wide(
+            "PAE, 2 MiB, WP=0",
+            &[choice::PAE],
+            unprotected,
+            WINDOW,
+            true,
+        ),
         wide(
             "compatibility",
+            &[choice::COMPATIBILITY],
             paged(Kind::Compatibility, cr::PAE, msr::NXE | msr::LME),
             WINDOW,
             false,
         ),
         wide(
             "long",
+            &[choice::FOUR_LEVEL],
             paged(Kind::Long, cr::PAE, msr::NXE | msr::LME),
             WINDOW_64,
             false,
         ),
         wide(
             "long, 2 MiB",
+            &[choice::FOUR_LEVEL],
             paged(Kind::Long, cr::PAE | cr::PGE, msr::LME),
             WINDOW_64,
             true,

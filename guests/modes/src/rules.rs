@@ -9,35 +9,63 @@ use guest_script::script::Expect::{Done, Either, Fault, Protection, Reserved, Va
 use guest_script::script::{Op, Report, Script};
 use guest_script::space::{Mode, Space, WINDOW_32, filled};
 
+use crate::choice::{
+    COMPATIBILITY, Choice, FOUR_LEVEL, PAE, PROTECTED, PSE36, TWO_LEVEL, TWO_LEVEL_PSE,
+};
+
 /// A group of rules.
 type Group = fn(&mut Space, &mut Script);
 
-/// The groups by mode.
-const GROUPS: &[(Mode, &str, Group)] = &[
-    (Mode::Flat, "what turns paging on", turning_on),
+/// The groups by mode, with the words that choose them.
+const GROUPS: &[(Mode, &[&str], &str, Group)] = &[
+    (Mode::Flat, &[PROTECTED], "what turns paging on", turning_on),
     (
         Mode::Flat,
+        &[PROTECTED, PAE],
         "bad directory pointers, paging off",
         pointers_off,
     ),
-    (Mode::Pae, "bad directory pointers, paging on", pointers_on),
-    (Mode::Pae, "latched directory pointers", latched),
-    (Mode::Pae, "control bits with PAE paging", with_paging),
+    (
+        Mode::Pae,
+        &[PAE],
+        "bad directory pointers, paging on",
+        pointers_on,
+    ),
+    (Mode::Pae, &[PAE], "latched directory pointers", latched),
+    (
+        Mode::Pae,
+        &[PAE],
+        "control bits with PAE paging",
+        with_paging,
+    ),
     (
         Mode::TwoLevel,
+        &[TWO_LEVEL, TWO_LEVEL_PSE],
         "control bits with 2-level paging",
         with_paging,
     ),
-    (Mode::TwoLevel, "36-bit page-size extension", pse36),
-    (Mode::Long, "control bits in long mode", in_long_mode),
+    (
+        Mode::TwoLevel,
+        &[PSE36],
+        "36-bit page-size extension",
+        pse36,
+    ),
+    (
+        Mode::Long,
+        &[FOUR_LEVEL, COMPATIBILITY],
+        "control bits in long mode",
+        in_long_mode,
+    ),
 ];
 
-/// All groups.
-pub fn run(script: &mut Script, report: &mut Report) {
-    for &(mode, name, group) in GROUPS {
-        let mut space = Space::new(mode);
-        group(&mut space, script);
-        script.run(&space, name, report);
+/// The groups of the modes that were chosen.
+pub fn run(choice: &Choice, script: &mut Script, report: &mut Report) {
+    for &(mode, words, name, group) in GROUPS {
+        if choice.takes(words) {
+            let mut space = Space::new(mode);
+            group(&mut space, script);
+            script.run(&space, name, report);
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use guest_rt::println;
 use guest_rt::tables::{load, store};
 use guest_script::script::Report;
 
+use crate::choice::{Choice, FOUR_LEVEL};
 use crate::places::{self, FRAMES, Place};
 use crate::switch::{
     DIRECT, EARLY, Kind, NO_TRAP, REAL_ANSWER, Seen, Step, Tables, enter_from_long_code,
@@ -37,8 +38,8 @@ struct Model {
     shown: [usize; 10],
 }
 
-/// Every pair of modes once, then at random.
-pub fn run(report: &mut Report) {
+/// Every pair of modes once, then at random; or every switch into and out of the modes that were chosen.
+pub fn run(choice: &Choice, report: &mut Report) {
     // SAFETY: the only use, and `run` is called once; from here on the CPU alone reads them.
     let tables = unsafe { &mut *addr_of_mut!(TABLES) };
     tables.fill();
@@ -52,7 +53,11 @@ pub fn run(report: &mut Report) {
     let mut dice = Dice::new(3);
     // Every ordered pair once; what lies between two of them is one more switch.
     let count = places.len();
-    let pairs = (0..count).flat_map(|a| (0..count).flat_map(move |b| [a, b]));
+    let among = |a: usize, b: usize| choice.takes(places[a].words) || choice.takes(places[b].words);
+    let pairs = (0..count)
+        .flat_map(|a| (0..count).map(move |b| (a, b)))
+        .filter(|&(a, b)| among(a, b))
+        .flat_map(|(a, b)| [a, b]);
     let mut route = [0; STATIONS];
     let mut length = 0;
     let mut switches = 0;
@@ -65,7 +70,8 @@ pub fn run(report: &mut Report) {
         }
     }
     switches += journey(&places, &route[..length], &mut model, &mut dice, report);
-    for _ in 0..JOURNEYS {
+    let journeys = if choice.is_all() { JOURNEYS } else { 0 };
+    for _ in 0..journeys {
         route
             .iter_mut()
             .for_each(|station| *station = dice.below(count));
@@ -73,7 +79,7 @@ pub fn run(report: &mut Report) {
     }
     println!("modes: {switches} switches between {count} modes");
     // QEMU's own CPU does not refuse (APM vol. 2, 14.6.2: CS.L must be 0).
-    if !is_bare_tcg() {
+    if !is_bare_tcg() && choice.takes(&[FOUR_LEVEL]) {
         let long = &places[count - 1].mode;
         let [trap, cr0] = enter_from_long_code(tables, u64::from(long.cr3));
         report.holds("long mode from code with L: #GP(0)", trap == GP);
