@@ -49,6 +49,56 @@ const IPC: &[Known] = &[
     known("call-4-words", "the same with 4 words", None),
     known("call-10-words", "the same with 10 words", Some(1621)),
     known(
+        "call-one-way-same-space",
+        "Call, one way, one address space",
+        Some(182),
+    ),
+    known(
+        "reply-one-way-same-space",
+        "ReplyRecv, one way, one address space",
+        Some(209),
+    ),
+    known(
+        "call-one-way",
+        "Call, one way, two address spaces",
+        Some(184),
+    ),
+    known(
+        "reply-one-way",
+        "ReplyRecv, one way, two address spaces",
+        Some(211),
+    ),
+    known(
+        "call-one-way-10-words",
+        "Call with 10 words, one way",
+        Some(802),
+    ),
+    known(
+        "reply-one-way-10-words",
+        "ReplyRecv with 10 words, one way",
+        Some(770),
+    ),
+    known(
+        "call-one-way-fpu-kept",
+        "Call, one way, the caller uses the FPU",
+        None,
+    ),
+    known(
+        "reply-one-way-fpu-kept",
+        "ReplyRecv, one way, the caller uses the FPU",
+        None,
+    ),
+    known(
+        "call-one-way-fpu",
+        "Call, one way, both use the FPU",
+        Some(198),
+    ),
+    known(
+        "reply-one-way-fpu",
+        "ReplyRecv, one way, both use the FPU",
+        Some(225),
+    ),
+    known(
         "send-higher",
         "Send to a waiting thread of higher priority, one way",
         Some(700),
@@ -86,6 +136,16 @@ const IPC: &[Known] = &[
         Some(1301),
     ),
     known(
+        "undefined-one-way",
+        "undefined instruction to a handler, one way",
+        Some(606),
+    ),
+    known(
+        "undefined-reply-one-way",
+        "the handler's ReplyRecv to the thread, one way",
+        Some(704),
+    ),
+    known(
         "unknown-syscall",
         "unknown system call to a handler and back",
         Some(1370),
@@ -99,6 +159,7 @@ const IPC: &[Known] = &[
     known("copy-delete", "CNode_Copy and CNode_Delete", Some(1517)),
     known("mint", "CNode_Mint", Some(836)),
     known("delete", "CNode_Delete of a copy", Some(715)),
+    known("delete-endpoint", "CNode_Delete of an endpoint", Some(738)),
     known(
         "retype-endpoint",
         "Untyped_Retype of an endpoint",
@@ -111,6 +172,11 @@ const IPC: &[Known] = &[
         "retype-63-frames",
         "Untyped_Retype of 63 4K frames",
         Some(3755),
+    ),
+    known(
+        "retype-reset-16m",
+        "Untyped_Retype that cleans 16 MiB first",
+        Some(11_960_000),
     ),
     known("map", "X86_Page_Map of a 4K frame", Some(720)),
     known("remap", "X86_Page_Map again with other rights", Some(720)),

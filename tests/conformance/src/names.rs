@@ -139,6 +139,10 @@ macro_rules! behaviours {
                 a_round_robin_thread_never_times_out
                 a_server_that_times_out_is_answered_for_and_restored
                 a_thread_in_its_domain_again_runs_first_among_equals
+                a_domain_is_given_in_the_stated_order_of_refusals
+                the_domain_schedule_refuses_in_the_stated_order
+                a_domain_schedule_of_one_entry_is_set_and_started_again
+                the_threads_go_on_when_the_domain_schedule_starts_again
                 a_woken_equal_goes_behind_its_peers
                 a_ready_thread_given_its_priority_again_goes_first
                 yielding_to_a_lower_thread_puts_it_before_its_equals

@@ -1,11 +1,14 @@
 //! System calls that move a message, a signal or nothing.
 
+#![allow(unsafe_code)] // an instruction of the FPU
+
 use super::{
     kit::{Kit, none},
     priority,
-    report::{clock, overhead, repeat, row},
+    report::{ROUNDS, WARM_UP, clock, overhead, repeat, row},
 };
 use bench_root::Summary;
+use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use sel4::{Cap, MessageInfo, Result, cap, cap_type, init_thread::slot};
 
@@ -33,6 +36,32 @@ extern "C" fn answer() -> ! {
     loop {
         let _ = endpoint.reply_recv_with_mrs(info, [0; 4], reply);
     }
+}
+
+/// Answers every call as [`answer`] does, and notes when it came; with the FPU's registers loaded before.
+extern "C" fn answer_noted<const FPU: bool>() -> ! {
+    let (endpoint, reply): (cap::Endpoint, cap::Reply) = (named(&ENDPOINT), named(&REPLY));
+    let info = message(LENGTH.load(Relaxed) as usize);
+    let _ = endpoint.recv_with_mrs(reply);
+    loop {
+        if FPU {
+            use_fpu();
+        }
+        STAMP.store(clock(), Relaxed);
+        let _ = endpoint.reply_recv_with_mrs(info, [0; 4], reply);
+    }
+}
+
+/// Needs the FPU, and changes nothing in it.
+#[inline(always)]
+fn use_fpu() {
+    // SAFETY: the register keeps its value.
+    unsafe {
+        asm!(
+            "movaps xmm0, xmm0",
+            options(nomem, nostack, preserves_flags)
+        )
+    };
 }
 
 /// Receives, and notes when.
@@ -73,7 +102,7 @@ extern "C" fn peer() -> ! {
 fn one_way(mut operation: impl FnMut()) -> Summary {
     let overhead = overhead();
     let mut summary = Summary::new();
-    for _ in 0..super::report::ROUNDS {
+    for _ in 0..ROUNDS {
         let first = clock();
         operation();
         summary.add(first, STAMP.load(Relaxed), overhead);
@@ -110,34 +139,98 @@ fn calls(kit: &mut Kit) -> Result<()> {
         ("call-4-words", there, 4),
     ];
     for (name, space, length) in rows {
-        let server = server(kit, space, length)?;
+        let server = server(kit, space, length, answer)?;
         let endpoint: cap::Endpoint = named(&ENDPOINT);
         let info = message(length);
         let round = || _ = endpoint.call_with_mrs(info, [0; 4]);
         row(name, repeat(round));
         server.tcb_suspend()?;
     }
-    long_call(kit, there)
+    long_call(kit, there)?;
+    calls_one_way(kit, here, there)
 }
 
 /// Ten words, which go by the IPC buffers.
 fn long_call(kit: &mut Kit, space: cap::VSpace) -> Result<()> {
     const WORDS: usize = 10;
-    let server = server(kit, space, WORDS)?;
+    let server = server(kit, space, WORDS, answer)?;
     let endpoint: cap::Endpoint = named(&ENDPOINT);
-    let (frame, address) = kit.show()?;
-    // The server's buffer is in this program's space only: the kernel writes to the frame.
-    server.tcb_set_ipc_buffer(address as u64, frame)?;
+    buffer(kit, server)?;
     let round = || _ = endpoint.call_with_mrs(message(WORDS), [0; 4]);
     row("call-10-words", repeat(round));
     server.tcb_suspend()
 }
 
-fn server(kit: &mut Kit, space: cap::VSpace, length: usize) -> Result<cap::Tcb> {
+/// A buffer for a server, in this program's space only: the kernel writes to the frame.
+fn buffer(kit: &mut Kit, server: cap::Tcb) -> Result<()> {
+    let (frame, address) = kit.show()?;
+    server.tcb_set_ipc_buffer(address as u64, frame)
+}
+
+/// The two ways of a call: from the caller to the server, and from the server's answer to the caller.
+fn calls_one_way(kit: &mut Kit, here: cap::VSpace, there: cap::VSpace) -> Result<()> {
+    let rows = [
+        (
+            "call-one-way-same-space",
+            "reply-one-way-same-space",
+            here,
+            0,
+        ),
+        ("call-one-way", "reply-one-way", there, 0),
+        ("call-one-way-10-words", "reply-one-way-10-words", there, 10),
+    ];
+    for (call, reply, space, length) in rows {
+        let server = server(kit, space, length, answer_noted::<false>)?;
+        buffer(kit, server)?;
+        both_ways(call, reply, length, || {});
+        server.tcb_suspend()?;
+    }
+    // The caller keeps the FPU while the server does without, or each takes it from the other.
+    let alone = server(kit, there, 0, answer_noted::<false>)?;
+    both_ways(
+        "call-one-way-fpu-kept",
+        "reply-one-way-fpu-kept",
+        0,
+        use_fpu,
+    );
+    alone.tcb_suspend()?;
+    let both = server(kit, there, 0, answer_noted::<true>)?;
+    both_ways("call-one-way-fpu", "reply-one-way-fpu", 0, use_fpu);
+    both.tcb_suspend()
+}
+
+/// Calls the server again and again; `after` belongs to the answer's way.
+#[inline(always)]
+fn both_ways(call: &str, reply: &str, length: usize, after: impl Fn()) {
+    let endpoint: cap::Endpoint = named(&ENDPOINT);
+    let info = message(length);
+    let overhead = overhead();
+    let (mut there, mut back) = (Summary::new(), Summary::new());
+    for n in 0..WARM_UP + ROUNDS {
+        let first = clock();
+        _ = endpoint.call_with_mrs(info, [0; 4]);
+        after();
+        let last = clock();
+        if n >= WARM_UP {
+            let arrived = STAMP.load(Relaxed);
+            there.add(first, arrived, overhead);
+            back.add(arrived, last, overhead);
+        }
+    }
+    row(call, there);
+    row(reply, back);
+}
+
+fn server(
+    kit: &mut Kit,
+    space: cap::VSpace,
+    length: usize,
+    entry: extern "C" fn() -> !,
+) -> Result<cap::Tcb> {
     ENDPOINT.store(kit.make::<cap_type::Endpoint>()?.bits(), Relaxed);
     REPLY.store(kit.make::<cap_type::Reply>()?.bits(), Relaxed);
     LENGTH.store(length as u64, Relaxed);
-    kit.passive(space, answer)
+    kit.passive(space, entry)
 }
 
 fn one_way_messages(kit: &mut Kit) -> Result<()> {

@@ -5,7 +5,7 @@
 use super::{
     kit::{Kit, none},
     priority,
-    report::{ROUNDS, clock, overhead, row},
+    report::{ROUNDS, WARM_UP, clock, overhead, row},
 };
 use bench_root::Summary;
 use core::arch::asm;
@@ -20,6 +20,15 @@ static LENGTH: AtomicU64 = AtomicU64::new(0);
 /// Readings of the clock, one after each message.
 static READINGS: [AtomicU64; ROUNDS as usize + 1] =
     [const { AtomicU64::new(0) }; ROUNDS as usize + 1];
+
+/// Readings before each fault, at the handler, and behind the instruction that faulted.
+static FAULTED: [AtomicU64; STEPS] = [const { AtomicU64::new(0) }; STEPS];
+static HANDLED: [AtomicU64; STEPS] = [const { AtomicU64::new(0) }; STEPS];
+static RESUMED: [AtomicU64; STEPS] = [const { AtomicU64::new(0) }; STEPS];
+/// Faults that are stepped over; those before the last [`ROUNDS`] do not count.
+const STEPS: usize = (WARM_UP + ROUNDS) as usize;
+/// Length of UD2.
+const UD2_BYTES: u64 = 2;
 
 /// Answers faults, each with a reading of the clock.
 pub(crate) extern "C" fn handle() -> ! {
@@ -111,6 +120,39 @@ extern "C" fn undefined() -> ! {
     unsafe { asm!("ud2", options(noreturn)) }
 }
 
+/// Faults, and goes on behind the instruction.
+extern "C" fn undefined_steps() -> ! {
+    for (faulted, resumed) in FAULTED.iter().zip(&RESUMED) {
+        faulted.store(clock(), Relaxed);
+        // SAFETY: an exception of this thread, whose handler lets it go on behind the instruction.
+        unsafe { asm!("ud2") };
+        resumed.store(clock(), Relaxed);
+    }
+    let done: cap::Notification = Cap::from_bits(DONE.load(Relaxed));
+    loop {
+        done.signal();
+    }
+}
+
+/// Lets each undefined instruction be: its thread goes on behind it.
+extern "C" fn step_over() -> ! {
+    let (endpoint, reply): (cap::Endpoint, cap::Reply) = (
+        Cap::from_bits(ENDPOINT.load(Relaxed)),
+        Cap::from_bits(REPLY.load(Relaxed)),
+    );
+    let info = MessageInfo::new(0, 0, 0, 1);
+    let mut message = endpoint.recv_with_mrs(reply);
+    for handled in &HANDLED {
+        handled.store(clock(), Relaxed);
+        let next = message.msg[0] + UD2_BYTES;
+        message = endpoint.reply_recv_with_mrs(info, [next, 0, 0, 0], reply);
+    }
+    // Nobody faults any more.
+    loop {
+        let _ = endpoint.recv_with_mrs(reply);
+    }
+}
+
 extern "C" fn unknown_call() -> ! {
     // SAFETY: a system call the kernel does not know; the handler's answer does it again.
     unsafe {
@@ -140,5 +182,35 @@ pub(crate) fn measure(kit: &mut Kit) -> Result<()> {
         faulter.tcb_resume()?;
         scene.finish(name, faulter)?;
     }
+    one_way(kit)
+}
+
+/// The two ways of a fault: to the handler, and back with the address to go on at.
+fn one_way(kit: &mut Kit) -> Result<()> {
+    let here = slot::VSPACE.cap();
+    let endpoint = kit.make::<cap_type::Endpoint>()?;
+    let done = kit.make::<cap_type::Notification>()?;
+    ENDPOINT.store(endpoint.bits(), Relaxed);
+    REPLY.store(kit.make::<cap_type::Reply>()?.bits(), Relaxed);
+    DONE.store(done.bits(), Relaxed);
+    let handler = kit.passive(here, step_over)?;
+    let time = kit.time()?;
+    let faulter = kit.thread(here, priority::BELOW, time, endpoint, undefined_steps)?;
+    faulter.tcb_resume()?;
+    _ = done.wait();
+    faulter.tcb_suspend()?;
+    handler.tcb_suspend()?;
+    row("undefined-one-way", between(&FAULTED, &HANDLED));
+    row("undefined-reply-one-way", between(&HANDLED, &RESUMED));
     Ok(())
+}
+
+/// What lies between the readings of two places.
+fn between(first: &[AtomicU64; STEPS], last: &[AtomicU64; STEPS]) -> Summary {
+    let overhead = overhead();
+    let mut summary = Summary::new();
+    for (first, last) in first.iter().zip(last).skip(WARM_UP as usize) {
+        summary.add(first.load(Relaxed), last.load(Relaxed), overhead);
+    }
+    summary
 }

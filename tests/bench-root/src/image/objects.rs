@@ -14,10 +14,15 @@ use sel4::{
 const BADGE: u64 = 5;
 /// Frames that are mapped one after another.
 const FRAMES: usize = 64;
+/// log2 of the bytes that a reset cleans: 16 MiB.
+const RESET_BITS: usize = 24;
+/// Frames of 2 MiB in them.
+const LARGE_FRAMES: usize = 1 << (RESET_BITS - 21);
 
 pub(crate) fn measure(kit: &mut Kit) -> Result<()> {
     capabilities(kit)?;
     objects(kit)?;
+    reset(kit)?;
     frames(kit)?;
     threads(kit)
 }
@@ -78,15 +83,41 @@ fn objects(kit: &mut Kit) -> Result<()> {
         row(name, summary);
         path(arena).revoke()?;
     }
-    let tcb = cap_type::Tcb::object_blueprint();
-    begin()?;
-    retype(arena, &tcb, first, 1)?;
-    let summary = repeat_with(
-        || path(at::<cap_type::Tcb>(first)).delete(),
-        || retype(arena, &tcb, first, 1),
-    )?;
-    row("delete-tcb", summary);
-    path(arena).revoke()
+    let last_ones = [
+        ("delete-endpoint", cap_type::Endpoint::object_blueprint()),
+        ("delete-tcb", cap_type::Tcb::object_blueprint()),
+    ];
+    for (name, blueprint) in last_ones {
+        begin()?;
+        retype(arena, &blueprint, first, 1)?;
+        let summary = repeat_with(
+            || path(at::<cap_type::Unspecified>(first)).delete(),
+            || retype(arena, &blueprint, first, 1),
+        )?;
+        row(name, summary);
+        path(arena).revoke()?;
+    }
+    Ok(())
+}
+
+/// A retype that finds the untyped's children gone and cleans what they used first: all of it.
+fn reset(kit: &mut Kit) -> Result<()> {
+    let arena = kit.make_sized::<cap_type::Untyped>(RESET_BITS)?;
+    let first = kit.slots(LARGE_FRAMES);
+    let large = cap_type::LargePage::object_blueprint();
+    let clear = || path(arena).revoke();
+    let use_up = || {
+        clear()?;
+        retype(arena, &large, first, LARGE_FRAMES)?;
+        clear()
+    };
+    use_up()?;
+    let endpoint = cap_type::Endpoint::object_blueprint();
+    row(
+        "retype-reset-16m",
+        repeat_with(|| retype(arena, &endpoint, first, 1), use_up)?,
+    );
+    clear()
 }
 
 fn frames(kit: &mut Kit) -> Result<()> {

@@ -5,7 +5,7 @@ use sel4::{init_thread::slot, logging::PLAIN};
 
 /// Measurements of a row, and as many before them that do not count.
 pub(crate) const ROUNDS: u64 = 64;
-const WARM_UP: u64 = 16;
+pub(crate) const WARM_UP: u64 = 16;
 
 /// The clock: instructions executed, under `-icount shift=0`.
 #[inline(always)]
