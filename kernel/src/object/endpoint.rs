@@ -332,7 +332,9 @@ impl<M: Machine> Kernel<M> {
 
     /// The thread may do something else than the cancellation it was interrupted in: the next one begins at the head.
     pub(crate) fn abandon_cancelling(&mut self, by: Ref<Tcb>) {
-        self.cancelling = self.cancelling.filter(|left| left.by != by);
+        if self.cancelling.as_ref().is_some_and(|left| left.by == by) {
+            self.cancelling = None;
+        }
     }
 
     fn cancel_queued(&mut self, endpoint: Ref<Endpoint>, tcb: Ref<Tcb>) {
