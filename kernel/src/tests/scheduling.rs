@@ -314,6 +314,33 @@ fn yield_to_runs_the_target_first_and_answers_with_its_time() {
 }
 
 #[test]
+fn a_yielder_is_answered_when_another_thread_yields_to_the_same_context() {
+    let mut w = World::new();
+    let woken = w.make(object::NOTIFICATION, 0);
+    let thread = w.thread(200, true);
+    let other = w.thread(255, true);
+    let root = w.current();
+    w.resume(other);
+    w.kernel.set_priority(root, 200);
+    w.settle();
+    w.expect_running(other);
+    w.wait(woken);
+    w.resume(thread);
+    w.start_call(thread.sc, label::SCHED_CONTEXT_YIELD_TO, &[], &[]);
+    w.expect_running(thread);
+    w.kernel.machine.now += 300 * MHZ;
+    w.signal(woken);
+    w.expect_running(other);
+    w.kernel.set_priority(thread.tcb, 255);
+    assert!(root.yield_to.get().is_some());
+    w.start_call(thread.sc, label::SCHED_CONTEXT_YIELD_TO, &[], &[]);
+    assert_eq!(w.received(root).ok(), [300]);
+    assert!(root.yield_to.get().is_none() && other.tcb.yield_to.get().is_some());
+    w.expect_running(thread);
+    w.check();
+}
+
+#[test]
 fn a_yielder_is_answered_when_the_context_it_yielded_to_is_deleted() {
     let mut w = World::new();
     let thread = w.thread(255, true);

@@ -2,6 +2,7 @@
 
 use super::world::{Answer, World};
 use crate::cap::Cap;
+use crate::mem::{Page, Ref};
 use crate::object::untyped::aligned_start;
 use proptest::prelude::*;
 use sel4_abi::boot_info::slot as fixed;
@@ -175,5 +176,29 @@ fn retype_refuses_in_the_stated_order() {
         &into,
     );
     assert_eq!(answer, error(Error::InvalidArgument, &[1]));
+    w.check();
+}
+
+#[test]
+fn device_memory_is_given_out_with_what_is_in_it() {
+    let mut w = World::new();
+    let below_ram = w.untyped.clone().find_map(|slot| match w.cap(slot) {
+        Cap::Untyped {
+            device: true, base, ..
+        } if base < 0x10_0000 => Some((slot, base)),
+        _ => None,
+    });
+    let (slot, base) =
+        below_ram.expect("memory that the test machine has and the kernel does not use");
+    // The second page: the first may be that at address 0.
+    let page: Ref<Page> = Ref::at(base + 4096);
+    page.0[5].set(0x5eed);
+    for _ in 0..2 {
+        w.retype(slot, object::X86_4K, 0);
+        let frame = w.retype(slot, object::X86_4K, 0);
+        assert!(matches!(w.cap(frame), Cap::Frame { device: true, .. }));
+        w.revoke(slot);
+        assert_eq!(page.0[5].get(), 0x5eed);
+    }
     w.check();
 }
