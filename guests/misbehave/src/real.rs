@@ -162,9 +162,6 @@ pub fn real_mode(report: &mut Report) {
             ],
     );
     // SAFETY: the byte that the 16-bit code wrote.
-    report.is(
-        "its byte",
-        unsafe { (0x1240 as *const u8).read_volatile() },
-        b's',
-    );
+    let written = unsafe { (0x1240 as *const u8).read_volatile() };
+    report.is("its byte", written, b's');
 }

@@ -42,8 +42,8 @@ fn on_interrupt(frame: &mut Frame) -> bool {
     ORDER[TAKEN.fetch_add(1, Relaxed) % ORDER.len()].store(vector.into(), Relaxed);
     let action = ACTION.load(Relaxed);
     if action != 0 {
+        #[allow(unsafe_code)] // a function's address, kept as a number
         // SAFETY: only `with_action` writes it, and only functions of this type.
-        #[allow(unsafe_code)]
         let action: fn(u8) = unsafe { core::mem::transmute(action) };
         action(vector);
     } else if vector != 2 && vector != SPURIOUS {

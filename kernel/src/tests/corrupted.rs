@@ -91,6 +91,14 @@ impl System {
     fn slot(&self, slot: u64) -> Ref<Slot> {
         self.g.world.slot(slot)
     }
+    /// Moves the untyped's watermark to `free` units of 16 bytes.
+    fn set_watermark(&self, to: u64) {
+        let mut cap = self.cap(self.untyped);
+        if let Cap::Untyped { free, .. } = &mut cap {
+            *free = to;
+        }
+        self.slot(self.untyped).set_cap(cap);
+    }
     /// Word `n` of a slot: 2 is the slot before, 3 the one after.
     fn word(&self, slot: u64, n: usize) -> Ref<Cell<u64>> {
         Ref::at(self.slot(slot).bits() + 8 * n as u64)
@@ -154,72 +162,21 @@ fn damage_to_the_derivation_tree_and_to_memory_is_told() {
             other.set_cap(caps.0);
         }),
         ("has rights that", |s| {
-            if let Cap::Endpoint { object, badge, .. } = s.cap(s.endpoint) {
-                let rights = Rights::new(1);
-                s.slot(s.endpoint).set_cap(Cap::Endpoint {
-                    object,
-                    badge,
-                    rights,
-                });
+            let mut cap = s.cap(s.endpoint);
+            if let Cap::Endpoint { rights, .. } = &mut cap {
+                *rights = Rights::new(1);
             }
+            s.slot(s.endpoint).set_cap(cap);
         }),
         ("same kind of memory", |s| {
-            if let Cap::Untyped {
-                base,
-                bits,
-                dirty,
-                free,
-                ..
-            } = s.cap(s.untyped)
-            {
-                let device = true;
-                s.slot(s.untyped).set_cap(Cap::Untyped {
-                    base,
-                    bits,
-                    device,
-                    dirty,
-                    free,
-                });
+            let mut cap = s.cap(s.untyped);
+            if let Cap::Untyped { device, .. } = &mut cap {
+                *device = true;
             }
+            s.slot(s.untyped).set_cap(cap);
         }),
-        ("above the watermark", |s| {
-            if let Cap::Untyped {
-                base,
-                bits,
-                device,
-                dirty,
-                ..
-            } = s.cap(s.untyped)
-            {
-                let free = 0;
-                s.slot(s.untyped).set_cap(Cap::Untyped {
-                    base,
-                    bits,
-                    device,
-                    dirty,
-                    free,
-                });
-            }
-        }),
-        ("the watermark is outside", |s| {
-            if let Cap::Untyped {
-                base,
-                bits,
-                device,
-                dirty,
-                ..
-            } = s.cap(s.untyped)
-            {
-                let free = 257;
-                s.slot(s.untyped).set_cap(Cap::Untyped {
-                    base,
-                    bits,
-                    device,
-                    dirty,
-                    free,
-                });
-            }
-        }),
+        ("above the watermark", |s| s.set_watermark(0)),
+        ("the watermark is outside", |s| s.set_watermark(257)),
         ("no untyped memory around it", |s| {
             let object = Ref::at(s.ready.tcb.bits() + 64);
             slot::insert_root(
