@@ -92,6 +92,11 @@ impl Fake {
     }
 }
 
+/// The addresses of a page from this one on. After the last of the address space comes the first.
+fn addresses(gva: Gva) -> impl Iterator<Item = u64> {
+    (0..PAGE_SIZE).map(move |by| gva.wrapping_add(by).bits())
+}
+
 impl Platform for Fake {
     fn now(&self) -> u64 {
         self.tsc.get()
@@ -160,7 +165,7 @@ impl Platform for Fake {
         assert!(gva.page_offset() + data.len() as u64 <= PAGE_SIZE);
         self.asked
             .push(Asked::Read(gva.bits(), data.len(), access.access));
-        for (address, byte) in (gva.bits()..).zip(data) {
+        for (address, byte) in addresses(gva).zip(data) {
             *byte = self.memory.get(&address).copied().unwrap_or(0);
         }
         self.outcome(gva)
@@ -171,7 +176,7 @@ impl Platform for Fake {
         self.asked.push(Asked::Write(gva.bits(), data.len()));
         let outcome = self.outcome(gva);
         if outcome == Outcome::Done {
-            self.memory.extend((gva.bits()..).zip(data.iter().copied()));
+            self.memory.extend(addresses(gva).zip(data.iter().copied()));
         }
         outcome
     }
