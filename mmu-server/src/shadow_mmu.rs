@@ -49,31 +49,40 @@ pub trait ShadowMmu {
     fn take_finding(&mut self) -> Option<Self::Finding>;
 }
 
+/// The methods that the engine has itself, under the same names, whether or not it is watched.
+macro_rules! requests {
+    ($memory:ty) => {
+        type Memory = $memory;
+
+        fn memory(&self) -> &$memory {
+            self.memory()
+        }
+        fn counters(&self) -> Counters {
+            self.counters()
+        }
+        fn fault(&mut self, fault: &Fault) -> Result<Outcome, Error> {
+            self.fault(fault)
+        }
+        fn translate(&mut self, fault: &Fault) -> Result<Target, Error> {
+            self.translate(fault)
+        }
+        fn invlpg(&mut self, mode: Mode, cr3: u64, gva: Gva) -> Result<(), Error> {
+            self.invlpg(mode, cr3, gva)
+        }
+        fn load(&mut self, mode: Mode, cr3: u64, reason: LoadReason) -> Result<Load, Error> {
+            self.load(mode, cr3, reason)
+        }
+        fn ensure_root(&mut self, mode: Mode, cr3: u64) -> Result<(), Error> {
+            self.ensure_root(mode, cr3)
+        }
+    };
+}
+
 impl<R: GuestRam, T: ShadowTables> ShadowMmu for Engine<'_, R, T> {
-    type Memory = R;
     type Finding = Infallible;
 
-    fn memory(&self) -> &R {
-        self.memory()
-    }
-    fn counters(&self) -> Counters {
-        self.counters()
-    }
-    fn fault(&mut self, fault: &Fault) -> Result<Outcome, Error> {
-        self.fault(fault)
-    }
-    fn translate(&mut self, fault: &Fault) -> Result<Target, Error> {
-        self.translate(fault)
-    }
-    fn invlpg(&mut self, mode: Mode, cr3: u64, gva: Gva) -> Result<(), Error> {
-        self.invlpg(mode, cr3, gva)
-    }
-    fn load(&mut self, mode: Mode, cr3: u64, reason: LoadReason) -> Result<Load, Error> {
-        self.load(mode, cr3, reason)
-    }
-    fn ensure_root(&mut self, mode: Mode, cr3: u64) -> Result<(), Error> {
-        self.ensure_root(mode, cr3)
-    }
+    requests!(R);
+
     fn judged(&self) -> u64 {
         0
     }
@@ -84,30 +93,10 @@ impl<R: GuestRam, T: ShadowTables> ShadowMmu for Engine<'_, R, T> {
 
 #[cfg(feature = "oracle")]
 impl<R: GuestRam, T: ShadowTables> ShadowMmu for oracle::Watched<'_, R, T> {
-    type Memory = R;
     type Finding = oracle::Finding;
 
-    fn memory(&self) -> &R {
-        self.memory()
-    }
-    fn counters(&self) -> Counters {
-        self.counters()
-    }
-    fn fault(&mut self, fault: &Fault) -> Result<Outcome, Error> {
-        self.fault(fault)
-    }
-    fn translate(&mut self, fault: &Fault) -> Result<Target, Error> {
-        self.translate(fault)
-    }
-    fn invlpg(&mut self, mode: Mode, cr3: u64, gva: Gva) -> Result<(), Error> {
-        self.invlpg(mode, cr3, gva)
-    }
-    fn load(&mut self, mode: Mode, cr3: u64, reason: LoadReason) -> Result<Load, Error> {
-        self.load(mode, cr3, reason)
-    }
-    fn ensure_root(&mut self, mode: Mode, cr3: u64) -> Result<(), Error> {
-        self.ensure_root(mode, cr3)
-    }
+    requests!(R);
+
     fn judged(&self) -> u64 {
         self.counters().requests
     }

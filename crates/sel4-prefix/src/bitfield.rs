@@ -2,8 +2,7 @@
 //!
 //! A block's fields are listed from its highest bit down, as the descriptions have them; word 0 holds the lowest bits.
 
-use std::fmt::Write;
-
+use crate::text::put;
 use sel4_abi::fault;
 
 /// A field, or a gap if it has no name.
@@ -245,6 +244,13 @@ pub fn union_accessors(union: &Union) -> String {
         &format!("}};\ntypedef enum {name}_tag {name}_tag_t;\n"),
     );
     getter(&mut text, name, name, (union.tag, 0, FAULT_TYPE.1));
+    let tag = union.tag;
+    put(
+        &mut text,
+        &format!(
+            "LIBSEL4_INLINE_FUNC CONST int\n{name}_{tag}_equals({name}_t block, seL4_Uint64 tag)\n{{\n    return {name}_get_{tag}(block) == tag;\n}}\n"
+        ),
+    );
     for (block, value) in &union.members {
         let member = format!("{name}_{}", block.name);
         let mut places = block.places();
@@ -354,11 +360,6 @@ fn access(text: &mut String, ty: &str, name: &str, place: (&str, usize, usize)) 
             "LIBSEL4_INLINE_FUNC CONST {ty}_t\n{name}_set_{field}({ty}_t block, seL4_Uint64 value)\n{{\n    {name}_ptr_set_{field}(&block, value);\n    return block;\n}}\n"
         ),
     );
-}
-
-fn put(text: &mut String, line: &str) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "{line}");
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 //!
 //! The kernel's options are those of the crate `sel4-config-data`; the C library's stand here.
 
-use std::fmt::Write;
-
+use crate::text::put;
 use sel4_config_data::{OFF, ON, TEXTS, Value, consts};
 
 /// The kernel's kind.
@@ -95,8 +94,7 @@ pub fn header(options: &[(&str, Answer)]) -> String {
             Answer::Flag(false) => format!("/* disabled: CONFIG_{name} */"),
             Answer::Text(word) => format!("#define CONFIG_{name} {word}"),
         };
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{line}");
+        put(&mut text, &line);
     }
     text
 }

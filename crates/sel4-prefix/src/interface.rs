@@ -4,6 +4,7 @@
 //! seL4's interfaces only, in the order that numbers them; Umbra's own invocations have labels beyond and are listed by
 //! [`crate::tables`].
 
+use Type::{Attributes, Bool, Cap, Context, Rights, Time, Uint8, Uint16, Uint32, Word};
 use sel4_abi::label;
 
 /// What an argument is.
@@ -112,41 +113,34 @@ pub struct Api {
     pub interfaces: &'static [Interface],
 }
 
-const fn arg(name: &'static str, ty: Type) -> Parameter {
-    Parameter {
-        name,
-        ty,
-        out: false,
-    }
+/// A list of interfaces. Before each invocation stands what it does; in parentheses its arguments in message order, with an
+/// arrow before the type of what comes back; then the label's name in the files and in this workspace.
+macro_rules! interfaces {
+    ($($interface:ident {
+        $($brief:literal $method:ident($($name:ident $direction:tt $ty:expr),*) as $id:ident, $label:ident;)*
+    })*) => {
+        &[$(Interface {
+            name: stringify!($interface),
+            methods: &[$(Method {
+                id: stringify!($id),
+                name: stringify!($method),
+                label: label::$label,
+                brief: $brief,
+                parameters: &[$(Parameter {
+                    name: stringify!($name),
+                    ty: $ty,
+                    out: interfaces!(@out $direction),
+                }),*],
+            }),*],
+        }),*]
+    };
+    (@out :) => { false };
+    (@out ->) => { true };
 }
 
-const fn back(name: &'static str, ty: Type) -> Parameter {
-    Parameter {
-        name,
-        ty,
-        out: true,
-    }
-}
-
-const fn method(
-    id: &'static str,
-    name: &'static str,
-    label: u64,
-    brief: &'static str,
-    parameters: &'static [Parameter],
-) -> Method {
-    Method {
-        id,
-        name,
-        label,
-        brief,
-        parameters,
-    }
-}
-
-const CPTR: Type = Type::Cap("seL4_CPtr");
-const CNODE: Type = Type::Cap("seL4_CNode");
-const TCB: Type = Type::Cap("seL4_TCB");
+const CPTR: Type = Cap("seL4_CPtr");
+const CNODE: Type = Cap("seL4_CNode");
+const TCB: Type = Cap("seL4_TCB");
 
 /// The three files, in the order that numbers the labels.
 pub const APIS: &[Api] = &[GENERIC, SEL4_ARCH, ARCH];
@@ -162,653 +156,193 @@ const GENERIC: Api = Api {
     name: "ObjectApi",
     file: "object-api.xml",
     structs: &[],
-    interfaces: &[
-        Interface {
-            name: "seL4_Untyped",
-            methods: &[method(
-                "UntypedRetype",
-                "Retype",
-                label::UNTYPED_RETYPE,
-                "Make objects from untyped memory.",
-                &[
-                    arg("type", Type::Word),
-                    arg("size_bits", Type::Word),
-                    arg("root", CNODE),
-                    arg("node_index", Type::Word),
-                    arg("node_depth", Type::Word),
-                    arg("node_offset", Type::Word),
-                    arg("num_objects", Type::Word),
-                ],
-            )],
-        },
-        Interface {
-            name: "seL4_TCB",
-            methods: TCB_METHODS,
-        },
-        Interface {
-            name: "seL4_CNode",
-            methods: CNODE_METHODS,
-        },
-        Interface {
-            name: "seL4_IRQControl",
-            methods: &[method(
-                "IRQIssueIRQHandler",
-                "Get",
-                label::IRQ_ISSUE_IRQ_HANDLER,
-                "Take an interrupt line by number; refused where interrupts come through an I/O APIC.",
-                &[
-                    arg("irq", Type::Word),
-                    arg("root", CNODE),
-                    arg("index", Type::Word),
-                    arg("depth", Type::Uint8),
-                ],
-            )],
-        },
-        Interface {
-            name: "seL4_IRQHandler",
-            methods: &[
-                method(
-                    "IRQAckIRQ",
-                    "Ack",
-                    label::IRQ_ACK,
-                    "Let the interrupt come again.",
-                    &[],
-                ),
-                method(
-                    "IRQSetIRQHandler",
-                    "SetNotification",
-                    label::IRQ_SET_HANDLER,
-                    "Choose the notification that the interrupt signals.",
-                    &[arg("notification", CPTR)],
-                ),
-                method(
-                    "IRQClearIRQHandler",
-                    "Clear",
-                    label::IRQ_CLEAR_HANDLER,
-                    "Signal nothing any more.",
-                    &[],
-                ),
-            ],
-        },
-        Interface {
-            name: "seL4_DomainSet",
-            methods: &[
-                method(
-                    "DomainSetSet",
-                    "Set",
-                    label::DOMAIN_SET_SET,
-                    "Move a thread to another scheduling domain.",
-                    &[arg("domain", Type::Uint8), arg("thread", TCB)],
-                ),
-                method(
-                    "DomainScheduleConfigure",
-                    "ScheduleConfigure",
-                    label::DOMAIN_SCHEDULE_CONFIGURE,
-                    "Write an entry of the domain schedule.",
-                    &[
-                        arg("index", Type::Word),
-                        arg("domain", Type::Uint8),
-                        arg("duration", Type::Time),
-                    ],
-                ),
-                method(
-                    "DomainScheduleSetStart",
-                    "ScheduleSetStart",
-                    label::DOMAIN_SCHEDULE_SET_START,
-                    "Choose the entry the domain schedule begins with.",
-                    &[arg("index", Type::Word)],
-                ),
-            ],
-        },
-        Interface {
-            name: "seL4_SchedControl",
-            methods: &[method(
-                "SchedControlConfigureFlags",
-                "ConfigureFlags",
-                label::SCHED_CONTROL_CONFIGURE_FLAGS,
-                "Give a scheduling context its budget and period.",
-                &[
-                    arg("schedcontext", Type::Cap("seL4_SchedContext")),
-                    arg("budget", Type::Time),
-                    arg("period", Type::Time),
-                    arg("extra_refills", Type::Word),
-                    arg("badge", Type::Word),
-                    arg("flags", Type::Word),
-                ],
-            )],
-        },
-        Interface {
-            name: "seL4_SchedContext",
-            methods: &[
-                method(
-                    "SchedContextBind",
-                    "Bind",
-                    label::SCHED_CONTEXT_BIND,
-                    "Give the time to a thread or lend it through a notification.",
-                    &[arg("cap", CPTR)],
-                ),
-                method(
-                    "SchedContextUnbind",
-                    "Unbind",
-                    label::SCHED_CONTEXT_UNBIND,
-                    "Take the time from everybody who has it.",
-                    &[],
-                ),
-                method(
-                    "SchedContextUnbindObject",
-                    "UnbindObject",
-                    label::SCHED_CONTEXT_UNBIND_OBJECT,
-                    "Take the time from this thread or notification.",
-                    &[arg("cap", CPTR)],
-                ),
-                method(
-                    "SchedContextConsumed",
-                    "Consumed",
-                    label::SCHED_CONTEXT_CONSUMED,
-                    "Read the time used since the last reading.",
-                    &[back("consumed", Type::Time)],
-                ),
-                method(
-                    "SchedContextYieldTo",
-                    "YieldTo",
-                    label::SCHED_CONTEXT_YIELD_TO,
-                    "Let the thread that has this time go first among equals.",
-                    &[back("consumed", Type::Time)],
-                ),
-            ],
-        },
-    ],
+    interfaces: interfaces! {
+        seL4_Untyped {
+            "Make objects from untyped memory."
+            Retype(type: Word, size_bits: Word, root: CNODE, node_index: Word, node_depth: Word, node_offset: Word,
+                num_objects: Word) as UntypedRetype, UNTYPED_RETYPE;
+        }
+        seL4_TCB {
+            "Read a thread's registers."
+            ReadRegisters(suspend_source: Bool, arch_flags: Uint8, count: Word,
+                regs -> Context) as TCBReadRegisters, TCB_READ_REGISTERS;
+            "Write a thread's registers."
+            WriteRegisters(resume_target: Bool, arch_flags: Uint8, count: Word,
+                regs: Context) as TCBWriteRegisters, TCB_WRITE_REGISTERS;
+            "Copy registers from another thread."
+            CopyRegisters(source: TCB, suspend_source: Bool, resume_target: Bool, transfer_frame: Bool,
+                transfer_integer: Bool, arch_flags: Uint8) as TCBCopyRegisters, TCB_COPY_REGISTERS;
+            "Set a thread's spaces and IPC buffer."
+            Configure(cspace_root: CNODE, cspace_root_data: Word, vspace_root: CPTR, vspace_root_data: Word,
+                buffer: Word, bufferFrame: CPTR) as TCBConfigure, TCB_CONFIGURE;
+            "Set a thread's priority."
+            SetPriority(authority: TCB, priority: Word) as TCBSetPriority, TCB_SET_PRIORITY;
+            "Set the highest priority a thread may give."
+            SetMCPriority(authority: TCB, mcp: Word) as TCBSetMCPriority, TCB_SET_MC_PRIORITY;
+            "Set a thread's priorities, time and fault handler."
+            SetSchedParams(authority: TCB, mcp: Word, priority: Word, sched_context: CPTR,
+                fault_ep: CPTR) as TCBSetSchedParams, TCB_SET_SCHED_PARAMS;
+            "Choose who is told when a thread's budget ends."
+            SetTimeoutEndpoint(timeout_fault_ep: CPTR) as TCBSetTimeoutEndpoint, TCB_SET_TIMEOUT_ENDPOINT;
+            "Set a thread's IPC buffer."
+            SetIPCBuffer(buffer: Word, bufferFrame: CPTR) as TCBSetIPCBuffer, TCB_SET_IPC_BUFFER;
+            "Set a thread's fault handler and spaces."
+            SetSpace(fault_ep: CPTR, cspace_root: CNODE, cspace_root_data: Word, vspace_root: CPTR,
+                vspace_root_data: Word) as TCBSetSpace, TCB_SET_SPACE;
+            "Stop a thread."
+            Suspend() as TCBSuspend, TCB_SUSPEND;
+            "Let a thread run."
+            Resume() as TCBResume, TCB_RESUME;
+            "Let a notification's signals reach a thread that waits for messages."
+            BindNotification(notification: CPTR) as TCBBindNotification, TCB_BIND_NOTIFICATION;
+            "End that."
+            UnbindNotification() as TCBUnbindNotification, TCB_UNBIND_NOTIFICATION;
+            "Set a thread's FS base."
+            SetTLSBase(tls_base: Word) as TCBSetTLSBase, TCB_SET_TLS_BASE;
+            "Clear, then set flags of a thread; answers what they are then."
+            SetFlags(clear: Word, set: Word, flags -> Word) as TCBSetFlags, TCB_SET_FLAGS;
+        }
+        seL4_CNode {
+            "Delete everything derived from a capability."
+            Revoke(index: Word, depth: Uint8) as CNodeRevoke, CNODE_REVOKE;
+            "Delete a capability."
+            Delete(index: Word, depth: Uint8) as CNodeDelete, CNODE_DELETE;
+            "Turn back the senders that wait with this badge."
+            CancelBadgedSends(index: Word, depth: Uint8) as CNodeCancelBadgedSends, CNODE_CANCEL_BADGED_SENDS;
+            "Copy a capability with these rights at most."
+            Copy(dest_index: Word, dest_depth: Uint8, src_root: CNODE, src_index: Word, src_depth: Uint8,
+                rights: Rights) as CNodeCopy, CNODE_COPY;
+            "Copy a capability with these rights at most and this badge or guard."
+            Mint(dest_index: Word, dest_depth: Uint8, src_root: CNODE, src_index: Word, src_depth: Uint8,
+                rights: Rights, badge: Word) as CNodeMint, CNODE_MINT;
+            "Move a capability."
+            Move(dest_index: Word, dest_depth: Uint8, src_root: CNODE, src_index: Word,
+                src_depth: Uint8) as CNodeMove, CNODE_MOVE;
+            "Move a capability and set its guard."
+            Mutate(dest_index: Word, dest_depth: Uint8, src_root: CNODE, src_index: Word, src_depth: Uint8,
+                badge: Word) as CNodeMutate, CNODE_MUTATE;
+            "Move the pivot's capability to the destination and the source's to the pivot."
+            Rotate(dest_index: Word, dest_depth: Uint8, dest_badge: Word, pivot_root: CNODE, pivot_index: Word,
+                pivot_depth: Uint8, pivot_badge: Word, src_root: CNODE, src_index: Word,
+                src_depth: Uint8) as CNodeRotate, CNODE_ROTATE;
+        }
+        seL4_IRQControl {
+            "Take an interrupt line by number; refused where interrupts come through an I/O APIC."
+            Get(irq: Word, root: CNODE, index: Word, depth: Uint8) as IRQIssueIRQHandler, IRQ_ISSUE_IRQ_HANDLER;
+        }
+        seL4_IRQHandler {
+            "Let the interrupt come again."
+            Ack() as IRQAckIRQ, IRQ_ACK;
+            "Choose the notification that the interrupt signals."
+            SetNotification(notification: CPTR) as IRQSetIRQHandler, IRQ_SET_HANDLER;
+            "Signal nothing any more."
+            Clear() as IRQClearIRQHandler, IRQ_CLEAR_HANDLER;
+        }
+        seL4_DomainSet {
+            "Move a thread to another scheduling domain."
+            Set(domain: Uint8, thread: TCB) as DomainSetSet, DOMAIN_SET_SET;
+            "Write an entry of the domain schedule."
+            ScheduleConfigure(index: Word, domain: Uint8,
+                duration: Time) as DomainScheduleConfigure, DOMAIN_SCHEDULE_CONFIGURE;
+            "Choose the entry the domain schedule begins with."
+            ScheduleSetStart(index: Word) as DomainScheduleSetStart, DOMAIN_SCHEDULE_SET_START;
+        }
+        seL4_SchedControl {
+            "Give a scheduling context its budget and period."
+            ConfigureFlags(schedcontext: Cap("seL4_SchedContext"), budget: Time, period: Time, extra_refills: Word,
+                badge: Word, flags: Word) as SchedControlConfigureFlags, SCHED_CONTROL_CONFIGURE_FLAGS;
+        }
+        seL4_SchedContext {
+            "Give the time to a thread or lend it through a notification."
+            Bind(cap: CPTR) as SchedContextBind, SCHED_CONTEXT_BIND;
+            "Take the time from everybody who has it."
+            Unbind() as SchedContextUnbind, SCHED_CONTEXT_UNBIND;
+            "Take the time from this thread or notification."
+            UnbindObject(cap: CPTR) as SchedContextUnbindObject, SCHED_CONTEXT_UNBIND_OBJECT;
+            "Read the time used since the last reading."
+            Consumed(consumed -> Time) as SchedContextConsumed, SCHED_CONTEXT_CONSUMED;
+            "Let the thread that has this time go first among equals."
+            YieldTo(consumed -> Time) as SchedContextYieldTo, SCHED_CONTEXT_YIELD_TO;
+        }
+    },
 };
-
-const TCB_METHODS: &[Method] = &[
-    method(
-        "TCBReadRegisters",
-        "ReadRegisters",
-        label::TCB_READ_REGISTERS,
-        "Read a thread's registers.",
-        &[
-            arg("suspend_source", Type::Bool),
-            arg("arch_flags", Type::Uint8),
-            arg("count", Type::Word),
-            back("regs", Type::Context),
-        ],
-    ),
-    method(
-        "TCBWriteRegisters",
-        "WriteRegisters",
-        label::TCB_WRITE_REGISTERS,
-        "Write a thread's registers.",
-        &[
-            arg("resume_target", Type::Bool),
-            arg("arch_flags", Type::Uint8),
-            arg("count", Type::Word),
-            arg("regs", Type::Context),
-        ],
-    ),
-    method(
-        "TCBCopyRegisters",
-        "CopyRegisters",
-        label::TCB_COPY_REGISTERS,
-        "Copy registers from another thread.",
-        &[
-            arg("source", TCB),
-            arg("suspend_source", Type::Bool),
-            arg("resume_target", Type::Bool),
-            arg("transfer_frame", Type::Bool),
-            arg("transfer_integer", Type::Bool),
-            arg("arch_flags", Type::Uint8),
-        ],
-    ),
-    method(
-        "TCBConfigure",
-        "Configure",
-        label::TCB_CONFIGURE,
-        "Set a thread's spaces and IPC buffer.",
-        &[
-            arg("cspace_root", CNODE),
-            arg("cspace_root_data", Type::Word),
-            arg("vspace_root", CPTR),
-            arg("vspace_root_data", Type::Word),
-            arg("buffer", Type::Word),
-            arg("bufferFrame", CPTR),
-        ],
-    ),
-    method(
-        "TCBSetPriority",
-        "SetPriority",
-        label::TCB_SET_PRIORITY,
-        "Set a thread's priority.",
-        &[arg("authority", TCB), arg("priority", Type::Word)],
-    ),
-    method(
-        "TCBSetMCPriority",
-        "SetMCPriority",
-        label::TCB_SET_MC_PRIORITY,
-        "Set the highest priority a thread may give.",
-        &[arg("authority", TCB), arg("mcp", Type::Word)],
-    ),
-    method(
-        "TCBSetSchedParams",
-        "SetSchedParams",
-        label::TCB_SET_SCHED_PARAMS,
-        "Set a thread's priorities, time and fault handler.",
-        &[
-            arg("authority", TCB),
-            arg("mcp", Type::Word),
-            arg("priority", Type::Word),
-            arg("sched_context", CPTR),
-            arg("fault_ep", CPTR),
-        ],
-    ),
-    method(
-        "TCBSetTimeoutEndpoint",
-        "SetTimeoutEndpoint",
-        label::TCB_SET_TIMEOUT_ENDPOINT,
-        "Choose who is told when a thread's budget ends.",
-        &[arg("timeout_fault_ep", CPTR)],
-    ),
-    method(
-        "TCBSetIPCBuffer",
-        "SetIPCBuffer",
-        label::TCB_SET_IPC_BUFFER,
-        "Set a thread's IPC buffer.",
-        &[arg("buffer", Type::Word), arg("bufferFrame", CPTR)],
-    ),
-    method(
-        "TCBSetSpace",
-        "SetSpace",
-        label::TCB_SET_SPACE,
-        "Set a thread's fault handler and spaces.",
-        &[
-            arg("fault_ep", CPTR),
-            arg("cspace_root", CNODE),
-            arg("cspace_root_data", Type::Word),
-            arg("vspace_root", CPTR),
-            arg("vspace_root_data", Type::Word),
-        ],
-    ),
-    method(
-        "TCBSuspend",
-        "Suspend",
-        label::TCB_SUSPEND,
-        "Stop a thread.",
-        &[],
-    ),
-    method(
-        "TCBResume",
-        "Resume",
-        label::TCB_RESUME,
-        "Let a thread run.",
-        &[],
-    ),
-    method(
-        "TCBBindNotification",
-        "BindNotification",
-        label::TCB_BIND_NOTIFICATION,
-        "Let a notification's signals reach a thread that waits for messages.",
-        &[arg("notification", CPTR)],
-    ),
-    method(
-        "TCBUnbindNotification",
-        "UnbindNotification",
-        label::TCB_UNBIND_NOTIFICATION,
-        "End that.",
-        &[],
-    ),
-    method(
-        "TCBSetTLSBase",
-        "SetTLSBase",
-        label::TCB_SET_TLS_BASE,
-        "Set a thread's FS base.",
-        &[arg("tls_base", Type::Word)],
-    ),
-    method(
-        "TCBSetFlags",
-        "SetFlags",
-        label::TCB_SET_FLAGS,
-        "Clear, then set flags of a thread; answers what they are then.",
-        &[
-            arg("clear", Type::Word),
-            arg("set", Type::Word),
-            back("flags", Type::Word),
-        ],
-    ),
-];
-
-const SLOT: &[Parameter] = &[arg("index", Type::Word), arg("depth", Type::Uint8)];
-
-const CNODE_METHODS: &[Method] = &[
-    method(
-        "CNodeRevoke",
-        "Revoke",
-        label::CNODE_REVOKE,
-        "Delete everything derived from a capability.",
-        SLOT,
-    ),
-    method(
-        "CNodeDelete",
-        "Delete",
-        label::CNODE_DELETE,
-        "Delete a capability.",
-        SLOT,
-    ),
-    method(
-        "CNodeCancelBadgedSends",
-        "CancelBadgedSends",
-        label::CNODE_CANCEL_BADGED_SENDS,
-        "Turn back the senders that wait with this badge.",
-        SLOT,
-    ),
-    method(
-        "CNodeCopy",
-        "Copy",
-        label::CNODE_COPY,
-        "Copy a capability with these rights at most.",
-        &[
-            arg("dest_index", Type::Word),
-            arg("dest_depth", Type::Uint8),
-            arg("src_root", CNODE),
-            arg("src_index", Type::Word),
-            arg("src_depth", Type::Uint8),
-            arg("rights", Type::Rights),
-        ],
-    ),
-    method(
-        "CNodeMint",
-        "Mint",
-        label::CNODE_MINT,
-        "Copy a capability with these rights at most and this badge or guard.",
-        &[
-            arg("dest_index", Type::Word),
-            arg("dest_depth", Type::Uint8),
-            arg("src_root", CNODE),
-            arg("src_index", Type::Word),
-            arg("src_depth", Type::Uint8),
-            arg("rights", Type::Rights),
-            arg("badge", Type::Word),
-        ],
-    ),
-    method(
-        "CNodeMove",
-        "Move",
-        label::CNODE_MOVE,
-        "Move a capability.",
-        &[
-            arg("dest_index", Type::Word),
-            arg("dest_depth", Type::Uint8),
-            arg("src_root", CNODE),
-            arg("src_index", Type::Word),
-            arg("src_depth", Type::Uint8),
-        ],
-    ),
-    method(
-        "CNodeMutate",
-        "Mutate",
-        label::CNODE_MUTATE,
-        "Move a capability and set its guard.",
-        &[
-            arg("dest_index", Type::Word),
-            arg("dest_depth", Type::Uint8),
-            arg("src_root", CNODE),
-            arg("src_index", Type::Word),
-            arg("src_depth", Type::Uint8),
-            arg("badge", Type::Word),
-        ],
-    ),
-    method(
-        "CNodeRotate",
-        "Rotate",
-        label::CNODE_ROTATE,
-        "Move the pivot's capability to the destination and the source's to the pivot.",
-        &[
-            arg("dest_index", Type::Word),
-            arg("dest_depth", Type::Uint8),
-            arg("dest_badge", Type::Word),
-            arg("pivot_root", CNODE),
-            arg("pivot_index", Type::Word),
-            arg("pivot_depth", Type::Uint8),
-            arg("pivot_badge", Type::Word),
-            arg("src_root", CNODE),
-            arg("src_index", Type::Word),
-            arg("src_depth", Type::Uint8),
-        ],
-    ),
-];
-
-const TABLE_MAP: &[Parameter] = &[
-    arg("vspace", CPTR),
-    arg("vaddr", Type::Word),
-    arg("attr", Type::Attributes),
-];
 
 const SEL4_ARCH: Api = Api {
     name: "ObjectApiSel4ArchX86_64",
     file: "object-api-sel4-arch.xml",
     structs: &[("seL4_UserContext", CONTEXT)],
-    interfaces: &[Interface {
-        name: "seL4_X86_PDPT",
-        methods: &[
-            method(
-                "X86PDPTMap",
-                "Map",
-                label::X86_PDPT_MAP,
-                "Put a page-directory-pointer table into an address space.",
-                TABLE_MAP,
-            ),
-            method(
-                "X86PDPTUnmap",
-                "Unmap",
-                label::X86_PDPT_UNMAP,
-                "Take it out.",
-                &[],
-            ),
-        ],
-    }],
+    interfaces: interfaces! {
+        seL4_X86_PDPT {
+            "Put a page-directory-pointer table into an address space."
+            Map(vspace: CPTR, vaddr: Word, attr: Attributes) as X86PDPTMap, X86_PDPT_MAP;
+            "Take it out."
+            Unmap() as X86PDPTUnmap, X86_PDPT_UNMAP;
+        }
+    },
 };
-
-const READ_PORT: Parameter = arg("port", Type::Uint16);
-const WRITE_PORT: &[Parameter] = &[arg("port", Type::Word), arg("data", Type::Word)];
 
 const ARCH: Api = Api {
     name: "ObjectApiX86",
     file: "object-api-arch.xml",
     structs: &[],
-    interfaces: &[
-        Interface {
-            name: "seL4_X86_PageDirectory",
-            methods: &[
-                method(
-                    "X86PageDirectoryMap",
-                    "Map",
-                    label::X86_PAGE_DIRECTORY_MAP,
-                    "Put a page directory into an address space.",
-                    TABLE_MAP,
-                ),
-                method(
-                    "X86PageDirectoryUnmap",
-                    "Unmap",
-                    label::X86_PAGE_DIRECTORY_UNMAP,
-                    "Take it out.",
-                    &[],
-                ),
-            ],
-        },
-        Interface {
-            name: "seL4_X86_PageTable",
-            methods: &[
-                method(
-                    "X86PageTableMap",
-                    "Map",
-                    label::X86_PAGE_TABLE_MAP,
-                    "Put a page table into an address space.",
-                    TABLE_MAP,
-                ),
-                method(
-                    "X86PageTableUnmap",
-                    "Unmap",
-                    label::X86_PAGE_TABLE_UNMAP,
-                    "Take it out.",
-                    &[],
-                ),
-            ],
-        },
-        Interface {
-            name: "seL4_X86_Page",
-            methods: &[
-                method(
-                    "X86PageMap",
-                    "Map",
-                    label::X86_PAGE_MAP,
-                    "Put a frame into an address space, or change how it is there.",
-                    &[
-                        arg("vspace", CPTR),
-                        arg("vaddr", Type::Word),
-                        arg("rights", Type::Rights),
-                        arg("attr", Type::Attributes),
-                    ],
-                ),
-                method(
-                    "X86PageUnmap",
-                    "Unmap",
-                    label::X86_PAGE_UNMAP,
-                    "Take it out.",
-                    &[],
-                ),
-                method(
-                    "X86PageGetAddress",
-                    "GetAddress",
-                    label::X86_PAGE_GET_ADDRESS,
-                    "Read the frame's physical address.",
-                    &[back("paddr", Type::Word)],
-                ),
-            ],
-        },
-        Interface {
-            name: "seL4_X86_ASIDControl",
-            methods: &[method(
-                "X86ASIDControlMakePool",
-                "MakePool",
-                label::X86_ASID_CONTROL_MAKE_POOL,
-                "Make a pool of address-space identifiers from a page of untyped memory.",
-                &[
-                    arg("untyped", Type::Cap("seL4_Untyped")),
-                    arg("root", CNODE),
-                    arg("index", Type::Word),
-                    arg("depth", Type::Uint8),
-                ],
-            )],
-        },
-        Interface {
-            name: "seL4_X86_ASIDPool",
-            methods: &[method(
-                "X86ASIDPoolAssign",
-                "Assign",
-                label::X86_ASID_POOL_ASSIGN,
-                "Give an address space an identifier.",
-                &[arg("vspace", CPTR)],
-            )],
-        },
-        Interface {
-            name: "seL4_X86_IOPortControl",
-            methods: &[method(
-                "X86IOPortControlIssue",
-                "Issue",
-                label::X86_IO_PORT_CONTROL_ISSUE,
-                "Make a capability to a range of I/O ports.",
-                &[
-                    arg("first_port", Type::Word),
-                    arg("last_port", Type::Word),
-                    arg("root", CNODE),
-                    arg("index", Type::Word),
-                    arg("depth", Type::Uint8),
-                ],
-            )],
-        },
-        Interface {
-            name: "seL4_X86_IOPort",
-            methods: &[
-                method(
-                    "X86IOPortIn8",
-                    "In8",
-                    label::X86_IO_PORT_IN8,
-                    "Read a byte from a port.",
-                    &[back("result", Type::Uint8), READ_PORT],
-                ),
-                method(
-                    "X86IOPortIn16",
-                    "In16",
-                    label::X86_IO_PORT_IN16,
-                    "Read two bytes from a port.",
-                    &[back("result", Type::Uint16), READ_PORT],
-                ),
-                method(
-                    "X86IOPortIn32",
-                    "In32",
-                    label::X86_IO_PORT_IN32,
-                    "Read four bytes from a port.",
-                    &[back("result", Type::Uint32), READ_PORT],
-                ),
-                method(
-                    "X86IOPortOut8",
-                    "Out8",
-                    label::X86_IO_PORT_OUT8,
-                    "Write a byte to a port.",
-                    WRITE_PORT,
-                ),
-                method(
-                    "X86IOPortOut16",
-                    "Out16",
-                    label::X86_IO_PORT_OUT16,
-                    "Write two bytes to a port.",
-                    WRITE_PORT,
-                ),
-                method(
-                    "X86IOPortOut32",
-                    "Out32",
-                    label::X86_IO_PORT_OUT32,
-                    "Write four bytes to a port.",
-                    WRITE_PORT,
-                ),
-            ],
-        },
-        Interface {
-            name: "seL4_IRQControl",
-            methods: &[
-                method(
-                    "X86IRQIssueIRQHandlerIOAPIC",
-                    "GetIOAPIC",
-                    label::X86_IRQ_ISSUE_IRQ_HANDLER_IOAPIC,
-                    "Take an interrupt line of an I/O APIC.",
-                    &[
-                        arg("root", CNODE),
-                        arg("index", Type::Word),
-                        arg("depth", Type::Uint8),
-                        arg("ioapic", Type::Word),
-                        arg("pin", Type::Word),
-                        arg("level", Type::Word),
-                        arg("polarity", Type::Word),
-                        arg("vector", Type::Word),
-                    ],
-                ),
-                method(
-                    "X86IRQIssueIRQHandlerMSI",
-                    "GetMSI",
-                    label::X86_IRQ_ISSUE_IRQ_HANDLER_MSI,
-                    "Take a vector for a device's message-signalled interrupts.",
-                    &[
-                        arg("root", CNODE),
-                        arg("index", Type::Word),
-                        arg("depth", Type::Uint8),
-                        arg("pci_bus", Type::Word),
-                        arg("pci_dev", Type::Word),
-                        arg("pci_func", Type::Word),
-                        arg("handle", Type::Word),
-                        arg("vector", Type::Word),
-                    ],
-                ),
-            ],
-        },
-    ],
+    interfaces: interfaces! {
+        seL4_X86_PageDirectory {
+            "Put a page directory into an address space."
+            Map(vspace: CPTR, vaddr: Word, attr: Attributes) as X86PageDirectoryMap, X86_PAGE_DIRECTORY_MAP;
+            "Take it out."
+            Unmap() as X86PageDirectoryUnmap, X86_PAGE_DIRECTORY_UNMAP;
+        }
+        seL4_X86_PageTable {
+            "Put a page table into an address space."
+            Map(vspace: CPTR, vaddr: Word, attr: Attributes) as X86PageTableMap, X86_PAGE_TABLE_MAP;
+            "Take it out."
+            Unmap() as X86PageTableUnmap, X86_PAGE_TABLE_UNMAP;
+        }
+        seL4_X86_Page {
+            "Put a frame into an address space, or change how it is there."
+            Map(vspace: CPTR, vaddr: Word, rights: Rights, attr: Attributes) as X86PageMap, X86_PAGE_MAP;
+            "Take it out."
+            Unmap() as X86PageUnmap, X86_PAGE_UNMAP;
+            "Read the frame's physical address."
+            GetAddress(paddr -> Word) as X86PageGetAddress, X86_PAGE_GET_ADDRESS;
+        }
+        seL4_X86_ASIDControl {
+            "Make a pool of address-space identifiers from a page of untyped memory."
+            MakePool(untyped: Cap("seL4_Untyped"), root: CNODE, index: Word,
+                depth: Uint8) as X86ASIDControlMakePool, X86_ASID_CONTROL_MAKE_POOL;
+        }
+        seL4_X86_ASIDPool {
+            "Give an address space an identifier."
+            Assign(vspace: CPTR) as X86ASIDPoolAssign, X86_ASID_POOL_ASSIGN;
+        }
+        seL4_X86_IOPortControl {
+            "Make a capability to a range of I/O ports."
+            Issue(first_port: Word, last_port: Word, root: CNODE, index: Word,
+                depth: Uint8) as X86IOPortControlIssue, X86_IO_PORT_CONTROL_ISSUE;
+        }
+        seL4_X86_IOPort {
+            "Read a byte from a port."
+            In8(result -> Uint8, port: Uint16) as X86IOPortIn8, X86_IO_PORT_IN8;
+            "Read two bytes from a port."
+            In16(result -> Uint16, port: Uint16) as X86IOPortIn16, X86_IO_PORT_IN16;
+            "Read four bytes from a port."
+            In32(result -> Uint32, port: Uint16) as X86IOPortIn32, X86_IO_PORT_IN32;
+            "Write a byte to a port."
+            Out8(port: Word, data: Word) as X86IOPortOut8, X86_IO_PORT_OUT8;
+            "Write two bytes to a port."
+            Out16(port: Word, data: Word) as X86IOPortOut16, X86_IO_PORT_OUT16;
+            "Write four bytes to a port."
+            Out32(port: Word, data: Word) as X86IOPortOut32, X86_IO_PORT_OUT32;
+        }
+        seL4_IRQControl {
+            "Take an interrupt line of an I/O APIC."
+            GetIOAPIC(root: CNODE, index: Word, depth: Uint8, ioapic: Word, pin: Word, level: Word, polarity: Word,
+                vector: Word) as X86IRQIssueIRQHandlerIOAPIC, X86_IRQ_ISSUE_IRQ_HANDLER_IOAPIC;
+            "Take a vector for a device's message-signalled interrupts."
+            GetMSI(root: CNODE, index: Word, depth: Uint8, pci_bus: Word, pci_dev: Word, pci_func: Word, handle: Word,
+                vector: Word) as X86IRQIssueIRQHandlerMSI, X86_IRQ_ISSUE_IRQ_HANDLER_MSI;
+        }
+    },
 };
 
 /// Every invocation, with its interface, by label.

@@ -17,7 +17,8 @@
 //! What is checked: the XML, JSON and bit-field files are read back as rust-sel4's build scripts and seL4's generators read
 //! them (element and attribute names, the grammar without comments, label and call numbers, conditions that name known
 //! options), the headers have every name that rust-sel4 takes from them and no structure that its header reader would leave
-//! half (`tests/agree.rs`), and gcc compiles a root task against them (`tests/c_root.rs` of the root package). By hand, once:
+//! half (`tests/agree.rs`). gcc and g++ take each header by itself and find every name in them that seL4's libraries and tests
+//! use (`tests/compile.rs`), and gcc compiles a root task against them (`tests/c_root.rs` of the root package). By hand, once:
 //! bindgen 0.72 with rust-sel4's settings reads the headers, and what comes out compiles. rust-sel4 itself and seL4's
 //! libraries have not been built: they are in no package registry.
 //!
@@ -30,6 +31,7 @@ pub mod config;
 pub mod interface;
 pub mod stubs;
 pub mod tables;
+mod text;
 pub mod xml;
 
 use std::fs;
@@ -69,6 +71,9 @@ templates! {
     "sel4/arch/syscalls.h",
     "sel4/arch/types.h",
     "sel4/assert.h",
+    "sel4/benchmark_track_types.h",
+    "sel4/benchmark_tracepoints_types.h",
+    "sel4/benchmark_utilisation_types.h",
     "sel4/bootinfo.h",
     "sel4/bootinfo_types.h",
     "sel4/config.h",
@@ -97,6 +102,7 @@ templates! {
     "sel4/syscalls.h",
     "sel4/syscalls_mcs.h",
     "sel4/types.h",
+    "sel4/virtual_client.h",
     "umbra/bootinfo_types.h",
     "umbra/objecttype.h",
 }

@@ -3,18 +3,27 @@
 //! The first four words travel in registers, the rest through the IPC buffer. Narrow arguments share a word as far as each
 //! stays aligned to its width, in the order of the table.
 
-use std::fmt::Write;
-
 use sel4_abi::MSG_REGISTERS;
 
 use crate::interface::{self, CONTEXT, Interface, Method, Parameter, Type};
+use crate::text::put;
+
+const HEAD: &str = "/* One function for each invocation. Written by Umbra's build. */
+
+#pragma once
+
+#include <sel4/functions.h>
+#include <sel4/syscalls.h>
+#include <sel4/invocation.h>
+#include <sel4/sel4_arch/invocation.h>
+#include <sel4/arch/invocation.h>
+
+";
 
 /// The header.
 #[must_use]
 pub fn header() -> String {
-    let mut text = String::from(
-        "/* One function for each invocation. Written by Umbra's build. */\n\n#pragma once\n\n#include <sel4/functions.h>\n#include <sel4/syscalls.h>\n\n",
-    );
+    let mut text = String::from(HEAD);
     for (interface, method) in interface::all() {
         result_type(&mut text, interface, method);
         function(&mut text, interface, method);
@@ -174,7 +183,9 @@ fn send(text: &mut String, method: &Method) {
 fn receive(text: &mut String, method: &Method, structure: Option<&str>) {
     match structure {
         Some(name) => {
-            put(text, &format!("    {name}_t result = {{0}};"));
+            // A zero for each member, because C++ may warn of those that have none.
+            let zeros = vec!["0"; 1 + returned(method).count()].join(", ");
+            put(text, &format!("    {name}_t result = {{{zeros}}};"));
             put(
                 text,
                 "    result.error = (int)seL4_MessageInfo_get_label(tag);",
@@ -221,11 +232,6 @@ fn received(word: usize) -> String {
     } else {
         format!("seL4_GetMR({word})")
     }
-}
-
-fn put(text: &mut String, line: &str) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "{line}");
 }
 
 #[cfg(test)]

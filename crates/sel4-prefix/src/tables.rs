@@ -1,6 +1,5 @@
 //! Numbers and names of the ABI as the headers want them: values for the templates' places, and headers that are tables.
 
-use std::fmt::Write;
 use std::mem::{offset_of, size_of};
 
 use sel4_abi::boot_info::{BootInfo, extra, slot};
@@ -9,6 +8,7 @@ use sel4_abi::{Error, LookupFailure, label, object, syscall};
 
 use crate::bitfield::fault_words;
 use crate::interface::{APIS, CONTEXT};
+use crate::text::put;
 use crate::xml::Block;
 
 /// System calls that a kernel without MCS numbers first.
@@ -380,9 +380,4 @@ pub fn platform() -> String {
 
 fn head(what: &str) -> String {
     format!("/* {what} Written by Umbra's build. */\n\n#pragma once\n\n")
-}
-
-fn put(text: &mut String, line: &str) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "{line}");
 }

@@ -4,9 +4,8 @@
 //! Readers number labels by position and system calls downwards from −1, so the order is the content. No invocation has a
 //! condition: what the kernel lacks is left out. System calls keep their numbers whether they exist or not, so they do.
 
-use std::fmt::Write;
-
 use crate::interface::{Api, Method};
+use crate::text::put;
 
 /// One interface file.
 #[must_use]
@@ -90,6 +89,5 @@ fn condition(options: &[&str]) -> Option<String> {
 }
 
 fn line(text: &mut String, depth: usize, content: &str) {
-    // Writing to a string cannot fail.
-    let _ = writeln!(text, "{:1$}{content}", "", 4 * depth);
+    put(text, &format!("{:1$}{content}", "", 4 * depth));
 }

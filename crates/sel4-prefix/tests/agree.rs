@@ -461,6 +461,7 @@ const NAMES: &[&str] = &[
     "seL4_X86_4K",
     "seL4_X86_CacheDisabled",
     "seL4_X86_Default_VMAttributes",
+    "seL4_X86_EPT_Uncacheable",
     "seL4_X86_EPT_VMAttributes",
     "seL4_X86_LargePageObject",
     "seL4_X86_PDPTObject",

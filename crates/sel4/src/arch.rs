@@ -19,28 +19,37 @@ mod target {
     use super::{Registers, Returned, Word};
     use core::arch::asm;
 
+    /// The instruction, with registers besides those that every call has.
+    macro_rules! enter {
+        ($number:expr, $cap:expr, $info:expr, $mrs:ident $(, $register:tt = $value:expr)*) => {{
+            let (badge, info_out);
+            // SAFETY: every register the kernel or the instruction changes is an output or a clobber; memory counts as
+            // changed, because messages and invocations may write the IPC buffer and the program's mappings. The
+            // registers besides are kept by the kernel.
+            unsafe {
+                asm!(
+                    "syscall",
+                    in("rdx") $number,
+                    inlateout("rdi") $cap => badge,
+                    inlateout("rsi") $info => info_out,
+                    inlateout("r10") $mrs[0],
+                    inlateout("r8") $mrs[1],
+                    inlateout("r9") $mrs[2],
+                    inlateout("r15") $mrs[3],
+                    $(in($register) $value,)*
+                    lateout("rcx") _,
+                    lateout("r11") _,
+                    options(nostack),
+                );
+            }
+            (badge, info_out, $mrs)
+        }};
+    }
+
     /// A call that names neither a reply object nor a second destination.
     #[inline(always)]
     pub(crate) fn syscall(number: i64, cap: Word, info: Word, mut mrs: Registers) -> Returned {
-        let (badge, info_out);
-        // SAFETY: every register the kernel or the instruction changes is an output or a clobber; memory counts as
-        // changed, because messages and invocations may write the IPC buffer and the program's mappings.
-        unsafe {
-            asm!(
-                "syscall",
-                in("rdx") number,
-                inlateout("rdi") cap => badge,
-                inlateout("rsi") info => info_out,
-                inlateout("r10") mrs[0],
-                inlateout("r8") mrs[1],
-                inlateout("r9") mrs[2],
-                inlateout("r15") mrs[3],
-                lateout("rcx") _,
-                lateout("r11") _,
-                options(nostack),
-            );
-        }
-        (badge, info_out, mrs)
+        enter!(number, cap, info, mrs)
     }
 
     /// A call that names a reply object (or, for `NBSendWait`, a destination) in r12.
@@ -52,25 +61,7 @@ mod target {
         mut mrs: Registers,
         r12: Word,
     ) -> Returned {
-        let (badge, info_out);
-        // SAFETY: as in `syscall`; r12 is kept by the kernel.
-        unsafe {
-            asm!(
-                "syscall",
-                in("rdx") number,
-                inlateout("rdi") cap => badge,
-                inlateout("rsi") info => info_out,
-                inlateout("r10") mrs[0],
-                inlateout("r8") mrs[1],
-                inlateout("r9") mrs[2],
-                inlateout("r15") mrs[3],
-                in("r12") r12,
-                lateout("rcx") _,
-                lateout("r11") _,
-                options(nostack),
-            );
-        }
-        (badge, info_out, mrs)
+        enter!(number, cap, info, mrs, "r12" = r12)
     }
 
     /// A call that names a reply object in r12 and a destination in r13.
@@ -83,61 +74,49 @@ mod target {
         r12: Word,
         r13: Word,
     ) -> Returned {
-        let (badge, info_out);
-        // SAFETY: as in `syscall`; r12 and r13 are kept by the kernel.
-        unsafe {
-            asm!(
-                "syscall",
-                in("rdx") number,
-                inlateout("rdi") cap => badge,
-                inlateout("rsi") info => info_out,
-                inlateout("r10") mrs[0],
-                inlateout("r8") mrs[1],
-                inlateout("r9") mrs[2],
-                inlateout("r15") mrs[3],
-                in("r12") r12,
-                in("r13") r13,
-                lateout("rcx") _,
-                lateout("r11") _,
-                options(nostack),
-            );
-        }
-        (badge, info_out, mrs)
+        enter!(number, cap, info, mrs, "r12" = r12, "r13" = r13)
     }
 }
 
 #[cfg(target_os = "none")]
 pub(crate) use target::{syscall, syscall_reply, syscall_reply_to};
 
-#[cfg(all(not(test), not(target_os = "none")))]
-mod host {
-    use super::{Registers, Returned, Word};
+/// Without the instruction, the registers that a call does not name are zero.
+#[cfg(not(target_os = "none"))]
+mod elsewhere {
+    use super::{Registers, Returned, Word, syscall_reply_to};
 
-    const NO_KERNEL: &str = "a system call of the image was made on the host";
-
-    pub(crate) fn syscall(_: i64, _: Word, _: Word, _: Registers) -> Returned {
-        panic!("{NO_KERNEL}")
+    pub(crate) fn syscall(number: i64, cap: Word, info: Word, mrs: Registers) -> Returned {
+        syscall_reply_to(number, cap, info, mrs, 0, 0)
     }
-    pub(crate) fn syscall_reply(_: i64, _: Word, _: Word, _: Registers, _: Word) -> Returned {
-        panic!("{NO_KERNEL}")
-    }
-    pub(crate) fn syscall_reply_to(
-        _: i64,
-        _: Word,
-        _: Word,
-        _: Registers,
-        _: Word,
-        _: Word,
+    pub(crate) fn syscall_reply(
+        number: i64,
+        cap: Word,
+        info: Word,
+        mrs: Registers,
+        r12: Word,
     ) -> Returned {
-        panic!("{NO_KERNEL}")
+        syscall_reply_to(number, cap, info, mrs, r12, 0)
     }
 }
 
+#[cfg(not(target_os = "none"))]
+pub(crate) use elsewhere::{syscall, syscall_reply};
+
 #[cfg(all(not(test), not(target_os = "none")))]
-pub(crate) use host::{syscall, syscall_reply, syscall_reply_to};
+pub(crate) fn syscall_reply_to(
+    _: i64,
+    _: Word,
+    _: Word,
+    _: Registers,
+    _: Word,
+    _: Word,
+) -> Returned {
+    panic!("a system call of the image was made on the host")
+}
 
 #[cfg(test)]
-pub(crate) use stand_in::{syscall, syscall_reply, syscall_reply_to};
+pub(crate) use stand_in::syscall_reply_to;
 
 /// Host tests put a function in the kernel's place.
 #[cfg(test)]
@@ -165,35 +144,6 @@ pub(crate) mod stand_in {
         KERNEL.with(|slot| *slot.borrow_mut() = Some(Box::new(kernel)));
     }
 
-    fn enter(entry: Entry) -> Returned {
-        KERNEL.with(|slot| slot.borrow_mut().as_mut().expect("a kernel is installed")(entry))
-    }
-    pub(crate) fn syscall(number: i64, cap: Word, info: Word, mrs: Registers) -> Returned {
-        enter(Entry {
-            number,
-            cap,
-            info,
-            mrs,
-            r12: 0,
-            r13: 0,
-        })
-    }
-    pub(crate) fn syscall_reply(
-        number: i64,
-        cap: Word,
-        info: Word,
-        mrs: Registers,
-        r12: Word,
-    ) -> Returned {
-        enter(Entry {
-            number,
-            cap,
-            info,
-            mrs,
-            r12,
-            r13: 0,
-        })
-    }
     pub(crate) fn syscall_reply_to(
         number: i64,
         cap: Word,
@@ -202,13 +152,14 @@ pub(crate) mod stand_in {
         r12: Word,
         r13: Word,
     ) -> Returned {
-        enter(Entry {
+        let entry = Entry {
             number,
             cap,
             info,
             mrs,
             r12,
             r13,
-        })
+        };
+        KERNEL.with(|slot| slot.borrow_mut().as_mut().expect("a kernel is installed")(entry))
     }
 }

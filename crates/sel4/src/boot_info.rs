@@ -3,7 +3,9 @@
 #![allow(unsafe_code)] // the boot information is memory the kernel filled in
 
 use crate::{
-    IpcBuffer, cap_type,
+    IpcBuffer,
+    around::around,
+    cap_type,
     init_thread::SlotRegion,
     sys::{IPC_BUFFER_SIZE, boot_info as abi},
 };
@@ -136,27 +138,9 @@ impl BootInfo {
 #[repr(transparent)]
 pub struct UntypedDesc(abi::UntypedDesc);
 
+around!(UntypedDesc, abi::UntypedDesc);
+
 impl UntypedDesc {
-    /// Around the ABI's structure.
-    #[must_use]
-    pub const fn from_inner(inner: abi::UntypedDesc) -> Self {
-        Self(inner)
-    }
-    /// The ABI's structure.
-    #[must_use]
-    pub const fn into_inner(self) -> abi::UntypedDesc {
-        self.0
-    }
-    /// The ABI's structure.
-    #[must_use]
-    pub const fn inner(&self) -> &abi::UntypedDesc {
-        &self.0
-    }
-    /// The ABI's structure.
-    #[must_use]
-    pub const fn inner_mut(&mut self) -> &mut abi::UntypedDesc {
-        &mut self.0
-    }
     /// Its address.
     #[must_use]
     pub const fn paddr(&self) -> usize {

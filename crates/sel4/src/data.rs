@@ -1,11 +1,13 @@
 //! Small words with fields: rights, CNode guards, thread flags.
 
-use crate::{WORD_SIZE, Word, sys};
+use crate::{WORD_SIZE, Word, around::around, sys};
 
 /// Rights a copied capability keeps. libsel4: `seL4_CapRights_t`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(transparent)]
 pub struct CapRights(sys::Rights);
+
+around!(CapRights, sys::Rights);
 
 impl CapRights {
     /// From its four bits.
@@ -42,26 +44,6 @@ impl CapRights {
     #[must_use]
     pub const fn write_only() -> Self {
         Self::new(false, false, false, true)
-    }
-    /// From the ABI's word.
-    #[must_use]
-    pub const fn from_inner(inner: sys::Rights) -> Self {
-        Self(inner)
-    }
-    /// The ABI's word.
-    #[must_use]
-    pub const fn into_inner(self) -> sys::Rights {
-        self.0
-    }
-    /// The ABI's word.
-    #[must_use]
-    pub const fn inner(&self) -> &sys::Rights {
-        &self.0
-    }
-    /// The ABI's word.
-    #[must_use]
-    pub const fn inner_mut(&mut self) -> &mut sys::Rights {
-        &mut self.0
     }
 }
 
@@ -131,6 +113,8 @@ impl CapRightsBuilder {
 #[repr(transparent)]
 pub struct CNodeCapData(Word);
 
+around!(CNodeCapData, Word);
+
 impl CNodeCapData {
     /// A guard of `guard_size` bits.
     #[must_use]
@@ -151,26 +135,6 @@ impl CNodeCapData {
     #[must_use]
     pub const fn into_word(self) -> Word {
         self.0
-    }
-    /// From the ABI's word.
-    #[must_use]
-    pub const fn from_inner(inner: Word) -> Self {
-        Self(inner)
-    }
-    /// The ABI's word.
-    #[must_use]
-    pub const fn into_inner(self) -> Word {
-        self.0
-    }
-    /// The ABI's word.
-    #[must_use]
-    pub const fn inner(&self) -> &Word {
-        &self.0
-    }
-    /// The ABI's word.
-    #[must_use]
-    pub const fn inner_mut(&mut self) -> &mut Word {
-        &mut self.0
     }
 }
 

@@ -401,17 +401,9 @@ mod tests {
     #[test]
     fn a_receive_through_the_buffer_leaves_the_register_words_there() {
         recorder();
-        let mut buffer = IpcBuffer::from_inner(sel4_abi::message::IpcBuffer {
-            tag: 0,
-            msg: [0; 120],
-            user_data: 0,
-            caps_or_badges: [0; 3],
-            receive_cnode: 0,
-            receive_index: 0,
-            receive_depth: 0,
-        });
+        let buffer = crate::invocations::recorder::buffer();
         let (info, badge) = cap::Endpoint::from_bits(9)
-            .with(&mut buffer)
+            .with(&mut *buffer)
             .recv(cap::Reply::from_bits(1));
         assert_eq!((info.label(), badge), (5, 77));
         assert_eq!(buffer.msg_regs()[..5], [1, 2, 3, 4, 0]);

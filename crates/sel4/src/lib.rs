@@ -17,6 +17,7 @@
 #![cfg_attr(not(test), no_std)]
 
 mod arch;
+mod around;
 mod boot_info;
 pub mod cap_type;
 mod cptr;

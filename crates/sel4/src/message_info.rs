@@ -1,11 +1,13 @@
 //! The message-information word.
 
-use crate::{Word, sys};
+use crate::{Word, around::around, sys};
 
 /// Label, capability counts and length of a message. libsel4: `seL4_MessageInfo_t`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[repr(transparent)]
 pub struct MessageInfo(sys::message::MessageInfo);
+
+around!(MessageInfo, sys::message::MessageInfo);
 
 impl MessageInfo {
     /// From its fields, each cut to its width.
@@ -18,26 +20,6 @@ impl MessageInfo {
             extra_caps as Word,
             length as Word,
         ))
-    }
-    /// From the ABI's word.
-    #[must_use]
-    pub const fn from_inner(inner: sys::message::MessageInfo) -> Self {
-        Self(inner)
-    }
-    /// The ABI's word.
-    #[must_use]
-    pub const fn into_inner(self) -> sys::message::MessageInfo {
-        self.0
-    }
-    /// The ABI's word.
-    #[must_use]
-    pub const fn inner(&self) -> &sys::message::MessageInfo {
-        &self.0
-    }
-    /// The ABI's word.
-    #[must_use]
-    pub const fn inner_mut(&mut self) -> &mut sys::message::MessageInfo {
-        &mut self.0
     }
     /// As it came in rsi.
     #[inline]

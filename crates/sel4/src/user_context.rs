@@ -1,33 +1,33 @@
 //! A thread's registers, in the order of the ABI.
 
-use crate::{Word, sys};
+use crate::{Word, around::around, sys};
 
-/// The registers by name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[repr(C)]
-#[allow(missing_docs)] // names are the registers'
-pub struct RegisterFrame {
-    pub rip: Word,
-    pub rsp: Word,
-    pub rflags: Word,
-    pub rax: Word,
-    pub rbx: Word,
-    pub rcx: Word,
-    pub rdx: Word,
-    pub rsi: Word,
-    pub rdi: Word,
-    pub rbp: Word,
-    pub r8: Word,
-    pub r9: Word,
-    pub r10: Word,
-    pub r11: Word,
-    pub r12: Word,
-    pub r13: Word,
-    pub r14: Word,
-    pub r15: Word,
-    pub fs_base: Word,
-    pub gs_base: Word,
+/// The frame's registers, with its words in their order.
+macro_rules! frame {
+    ($($register:ident),*) => {
+        /// The registers by name.
+        #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+        #[repr(C)]
+        #[allow(missing_docs)] // names are the registers'
+        pub struct RegisterFrame {
+            $(pub $register: Word,)*
+        }
+
+impl UserContext {
+            pub(crate) const fn words(&self) -> [Word; WORDS] {
+                [$(self.0.$register),*]
+            }
+            pub(crate) const fn from_words([$($register),*]: [Word; WORDS]) -> Self {
+                Self(RegisterFrame { $($register),* })
+            }
+        }
+    };
 }
+
+frame!(
+    rip, rsp, rflags, rax, rbx, rcx, rdx, rsi, rdi, rbp, r8, r9, r10, r11, r12, r13, r14, r15,
+    fs_base, gs_base
+);
 
 /// Number of registers.
 pub(crate) const WORDS: usize = sys::USER_CONTEXT_WORDS;
@@ -37,27 +37,9 @@ pub(crate) const WORDS: usize = sys::USER_CONTEXT_WORDS;
 #[repr(transparent)]
 pub struct UserContext(RegisterFrame);
 
+around!(UserContext, RegisterFrame);
+
 impl UserContext {
-    /// Around the ABI's structure.
-    #[must_use]
-    pub const fn from_inner(inner: RegisterFrame) -> Self {
-        Self(inner)
-    }
-    /// The registers by name.
-    #[must_use]
-    pub const fn into_inner(self) -> RegisterFrame {
-        self.0
-    }
-    /// The registers by name.
-    #[must_use]
-    pub const fn inner(&self) -> &RegisterFrame {
-        &self.0
-    }
-    /// The registers by name.
-    #[must_use]
-    pub const fn inner_mut(&mut self) -> &mut RegisterFrame {
-        &mut self.0
-    }
     /// The instruction pointer.
     #[must_use]
     pub const fn pc(&self) -> &Word {
@@ -111,59 +93,6 @@ impl UserContext {
             5 => &mut self.0.r9,
             _ => panic!("a C function has six register parameters"),
         }
-    }
-    pub(crate) const fn words(&self) -> [Word; WORDS] {
-        let r = &self.0;
-        [
-            r.rip, r.rsp, r.rflags, r.rax, r.rbx, r.rcx, r.rdx, r.rsi, r.rdi, r.rbp, r.r8, r.r9,
-            r.r10, r.r11, r.r12, r.r13, r.r14, r.r15, r.fs_base, r.gs_base,
-        ]
-    }
-    pub(crate) const fn from_words(words: [Word; WORDS]) -> Self {
-        let [
-            rip,
-            rsp,
-            rflags,
-            rax,
-            rbx,
-            rcx,
-            rdx,
-            rsi,
-            rdi,
-            rbp,
-            r8,
-            r9,
-            r10,
-            r11,
-            r12,
-            r13,
-            r14,
-            r15,
-            fs_base,
-            gs_base,
-        ] = words;
-        Self(RegisterFrame {
-            rip,
-            rsp,
-            rflags,
-            rax,
-            rbx,
-            rcx,
-            rdx,
-            rsi,
-            rdi,
-            rbp,
-            r8,
-            r9,
-            r10,
-            r11,
-            r12,
-            r13,
-            r14,
-            r15,
-            fs_base,
-            gs_base,
-        })
     }
 }
 

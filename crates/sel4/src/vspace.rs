@@ -1,6 +1,6 @@
 //! Address spaces: frames, tables, and the attributes of a mapping.
 
-use crate::{ObjectBlueprint, ObjectBlueprintX64, ObjectBlueprintX86, Word};
+use crate::{ObjectBlueprint, ObjectBlueprintX64, ObjectBlueprintX86, Word, around::around};
 use core::ops::{BitAnd, BitOr, Not};
 
 /// A frame size.
@@ -121,6 +121,8 @@ pub mod vspace_levels {
 #[repr(transparent)]
 pub struct VmAttributes(Word);
 
+around!(VmAttributes, Word);
+
 impl VmAttributes {
     /// No bit.
     pub const NONE: Self = Self(0);
@@ -135,26 +137,6 @@ impl VmAttributes {
     /// Write-combining.
     pub const WRITE_COMBINING: Self = Self(4);
 
-    /// From the ABI's word.
-    #[must_use]
-    pub const fn from_inner(inner: Word) -> Self {
-        Self(inner)
-    }
-    /// The ABI's word.
-    #[must_use]
-    pub const fn into_inner(self) -> Word {
-        self.0
-    }
-    /// The ABI's word.
-    #[must_use]
-    pub const fn inner(&self) -> &Word {
-        &self.0
-    }
-    /// The ABI's word.
-    #[must_use]
-    pub const fn inner_mut(&mut self) -> &mut Word {
-        &mut self.0
-    }
     /// Whether all bits of `other` are there.
     #[must_use]
     pub const fn has(self, other: Self) -> bool {

@@ -13,14 +13,12 @@ LIBSEL4_INLINE_FUNC seL4_Fault_t seL4_getFault(seL4_MessageInfo_t tag)
     switch (seL4_MessageInfo_get_label(tag)) {
     case seL4_Fault_CapFault:
         return seL4_Fault_CapFault_new({{cap_fault_arguments}});
-    case seL4_Fault_Timeout:
-        return seL4_Fault_Timeout_new({{timeout_arguments}});
     default:
         return seL4_getArchFault(tag);
     }
 }
 
-LIBSEL4_INLINE_FUNC seL4_Bool seL4_isNoFault_tag(seL4_MessageInfo_t tag)
+LIBSEL4_INLINE_FUNC seL4_Bool seL4_isNullFault_tag(seL4_MessageInfo_t tag)
 {
     return seL4_MessageInfo_get_label(tag) == seL4_Fault_NullFault;
 }

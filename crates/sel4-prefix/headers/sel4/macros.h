@@ -36,8 +36,13 @@
 #define SEL4_FORCE_LONG_ENUM(type) \
     _enum_pad_##type = ((1ull << ((sizeof(long) * 8) - 1)) - 1)
 
+#ifdef __cplusplus
+#define SEL4_COMPILE_ASSERT(name, expression) \
+    static_assert((expression), #name ": " #expression);
+#else
 #define SEL4_COMPILE_ASSERT(name, expression) \
     _Static_assert((expression), #name ": " #expression);
+#endif
 
 #define SEL4_SIZE_SANITY(entry, index, size) \
     SEL4_COMPILE_ASSERT(entry##index##size, (entry) + (index) == (size))

@@ -7,8 +7,6 @@
 #include <sel4/types.h>
 #include <sel4/bootinfo_types.h>
 #include <sel4/bootinfo.h>
-#include <sel4/assert.h>
-#include <sel4/debug_assert.h>
 #include <sel4/constants.h>
 #include <sel4/plat/api/constants.h>
 #include <sel4/errors.h>
@@ -19,4 +17,5 @@
 #include <sel4/sel4_arch/invocation.h>
 #include <sel4/arch/invocation.h>
 #include <interfaces/sel4_client.h>
+#include <sel4/virtual_client.h>
 #include <sel4/deprecated.h>

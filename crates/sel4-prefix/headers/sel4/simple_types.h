@@ -16,10 +16,13 @@ typedef unsigned int seL4_Uint32;
 typedef signed long seL4_Int64;
 typedef unsigned long seL4_Uint64;
 
-SEL4_COMPILE_ASSERT(seL4_Uint8_bits, sizeof(seL4_Uint8) == 1)
-SEL4_COMPILE_ASSERT(seL4_Uint16_bits, sizeof(seL4_Uint16) == 2)
-SEL4_COMPILE_ASSERT(seL4_Uint32_bits, sizeof(seL4_Uint32) == 4)
-SEL4_COMPILE_ASSERT(seL4_Uint64_bits, sizeof(seL4_Uint64) == 8)
+#define seL4_integer_size_assert(type, size) \
+    SEL4_COMPILE_ASSERT(type##_has_##size##_bytes, sizeof(type) == (size))
+
+seL4_integer_size_assert(seL4_Uint8, 1)
+seL4_integer_size_assert(seL4_Uint16, 2)
+seL4_integer_size_assert(seL4_Uint32, 4)
+seL4_integer_size_assert(seL4_Uint64, 8)
 
 typedef seL4_Int8 seL4_Bool;
 #define seL4_True 1
@@ -33,6 +36,8 @@ typedef seL4_Int8 seL4_Bool;
 
 typedef seL4_Uint64 seL4_Word;
 typedef seL4_Word seL4_CPtr;
+/* What a word of the IPC buffer is. */
+typedef seL4_Word seL4_Register;
 
 /* For printf and its like. */
 #define SEL4_PRId32 "d"

@@ -68,6 +68,25 @@ LIBSEL4_INLINE_FUNC seL4_MessageInfo_t libsel4_receive(seL4_Word sys, seL4_CPtr 
     return info;
 }
 
+LIBSEL4_INLINE_FUNC seL4_MessageInfo_t libsel4_receive_mrs(seL4_Word sys, seL4_CPtr src, seL4_Word *sender,
+                                                           seL4_Word *mr0, seL4_Word *mr1, seL4_Word *mr2,
+                                                           seL4_Word *mr3, seL4_CPtr reply)
+{
+    libsel4_mrs mrs;
+    seL4_MessageInfo_t info = libsel4_receive(sys, src, sender, &mrs, reply);
+    libsel4_mrs_give(&mrs, mr0, mr1, mr2, mr3);
+    return info;
+}
+
+LIBSEL4_INLINE_FUNC seL4_MessageInfo_t libsel4_receive_buffer(seL4_Word sys, seL4_CPtr src, seL4_Word *sender,
+                                                              seL4_CPtr reply)
+{
+    libsel4_mrs mrs;
+    seL4_MessageInfo_t info = libsel4_receive(sys, src, sender, &mrs, reply);
+    libsel4_mrs_store(&mrs);
+    return info;
+}
+
 LIBSEL4_INLINE_FUNC seL4_MessageInfo_t libsel4_exchange(seL4_Word sys, seL4_CPtr dest, seL4_MessageInfo_t info,
                                                         seL4_Word *sender, libsel4_mrs *mrs, seL4_CPtr reply)
 {
@@ -145,70 +164,46 @@ LIBSEL4_INLINE_FUNC seL4_MessageInfo_t seL4_RecvWithMRs(seL4_CPtr src, seL4_Word
                                                         seL4_Word *mr1, seL4_Word *mr2, seL4_Word *mr3,
                                                         seL4_CPtr reply)
 {
-    libsel4_mrs mrs;
-    seL4_MessageInfo_t info = libsel4_receive(seL4_SysRecv, src, sender, &mrs, reply);
-    libsel4_mrs_give(&mrs, mr0, mr1, mr2, mr3);
-    return info;
+    return libsel4_receive_mrs(seL4_SysRecv, src, sender, mr0, mr1, mr2, mr3, reply);
 }
 
 LIBSEL4_INLINE_FUNC seL4_MessageInfo_t seL4_Recv(seL4_CPtr src, seL4_Word *sender, seL4_CPtr reply)
 {
-    libsel4_mrs mrs;
-    seL4_MessageInfo_t info = libsel4_receive(seL4_SysRecv, src, sender, &mrs, reply);
-    libsel4_mrs_store(&mrs);
-    return info;
+    return libsel4_receive_buffer(seL4_SysRecv, src, sender, reply);
 }
 
 LIBSEL4_INLINE_FUNC seL4_MessageInfo_t seL4_NBRecvWithMRs(seL4_CPtr src, seL4_Word *sender, seL4_Word *mr0,
                                                           seL4_Word *mr1, seL4_Word *mr2, seL4_Word *mr3,
                                                           seL4_CPtr reply)
 {
-    libsel4_mrs mrs;
-    seL4_MessageInfo_t info = libsel4_receive(seL4_SysNBRecv, src, sender, &mrs, reply);
-    libsel4_mrs_give(&mrs, mr0, mr1, mr2, mr3);
-    return info;
+    return libsel4_receive_mrs(seL4_SysNBRecv, src, sender, mr0, mr1, mr2, mr3, reply);
 }
 
 LIBSEL4_INLINE_FUNC seL4_MessageInfo_t seL4_NBRecv(seL4_CPtr src, seL4_Word *sender, seL4_CPtr reply)
 {
-    libsel4_mrs mrs;
-    seL4_MessageInfo_t info = libsel4_receive(seL4_SysNBRecv, src, sender, &mrs, reply);
-    libsel4_mrs_store(&mrs);
-    return info;
+    return libsel4_receive_buffer(seL4_SysNBRecv, src, sender, reply);
 }
 
 LIBSEL4_INLINE_FUNC seL4_MessageInfo_t seL4_WaitWithMRs(seL4_CPtr src, seL4_Word *sender, seL4_Word *mr0,
                                                         seL4_Word *mr1, seL4_Word *mr2, seL4_Word *mr3)
 {
-    libsel4_mrs mrs;
-    seL4_MessageInfo_t info = libsel4_receive(seL4_SysWait, src, sender, &mrs, 0);
-    libsel4_mrs_give(&mrs, mr0, mr1, mr2, mr3);
-    return info;
+    return libsel4_receive_mrs(seL4_SysWait, src, sender, mr0, mr1, mr2, mr3, 0);
 }
 
 LIBSEL4_INLINE_FUNC seL4_MessageInfo_t seL4_Wait(seL4_CPtr src, seL4_Word *sender)
 {
-    libsel4_mrs mrs;
-    seL4_MessageInfo_t info = libsel4_receive(seL4_SysWait, src, sender, &mrs, 0);
-    libsel4_mrs_store(&mrs);
-    return info;
+    return libsel4_receive_buffer(seL4_SysWait, src, sender, 0);
 }
 
 LIBSEL4_INLINE_FUNC seL4_MessageInfo_t seL4_NBWaitWithMRs(seL4_CPtr src, seL4_Word *sender, seL4_Word *mr0,
                                                           seL4_Word *mr1, seL4_Word *mr2, seL4_Word *mr3)
 {
-    libsel4_mrs mrs;
-    seL4_MessageInfo_t info = libsel4_receive(seL4_SysNBWait, src, sender, &mrs, 0);
-    libsel4_mrs_give(&mrs, mr0, mr1, mr2, mr3);
-    return info;
+    return libsel4_receive_mrs(seL4_SysNBWait, src, sender, mr0, mr1, mr2, mr3, 0);
 }
 
 LIBSEL4_INLINE_FUNC seL4_MessageInfo_t seL4_NBWait(seL4_CPtr src, seL4_Word *sender)
 {
-    libsel4_mrs mrs;
-    seL4_MessageInfo_t info = libsel4_receive(seL4_SysNBWait, src, sender, &mrs, 0);
-    libsel4_mrs_store(&mrs);
-    return info;
+    return libsel4_receive_buffer(seL4_SysNBWait, src, sender, 0);
 }
 
 LIBSEL4_INLINE_FUNC seL4_MessageInfo_t seL4_Poll(seL4_CPtr src, seL4_Word *sender)

@@ -20,21 +20,8 @@ impl<C: InvocationContext> cap::IrqControl<C> {
         vector: Word,
         dst: &AbsoluteCPtr,
     ) -> Result<()> {
-        let words = [
-            dst.path().bits(),
-            dst.path().depth() as Word,
-            ioapic,
-            pin,
-            level,
-            polarity,
-            vector,
-        ];
-        self.invoke(
-            label::X86_IRQ_ISSUE_IRQ_HANDLER_IOAPIC,
-            &[dst.root().bits()],
-            &words,
-        )
-        .map(drop)
+        let line = [ioapic, pin, level, polarity, vector];
+        self.issue(label::X86_IRQ_ISSUE_IRQ_HANDLER_IOAPIC, dst, line)
     }
     /// Takes a message-signalled interrupt. libsel4: `seL4_IRQControl_GetMSI`.
     pub fn irq_control_get_msi(
@@ -46,21 +33,16 @@ impl<C: InvocationContext> cap::IrqControl<C> {
         vector: Word,
         dst: &AbsoluteCPtr,
     ) -> Result<()> {
-        let words = [
-            dst.path().bits(),
-            dst.path().depth() as Word,
-            bus,
-            device,
-            function,
-            handle,
-            vector,
-        ];
-        self.invoke(
-            label::X86_IRQ_ISSUE_IRQ_HANDLER_MSI,
-            &[dst.root().bits()],
-            &words,
-        )
-        .map(drop)
+        let line = [bus, device, function, handle, vector];
+        self.issue(label::X86_IRQ_ISSUE_IRQ_HANDLER_MSI, dst, line)
+    }
+    /// Both have the slot first and then five words that say which interrupt.
+    fn issue(self, label: Word, dst: &AbsoluteCPtr, line: [Word; 5]) -> Result<()> {
+        let mut words = [0; 7];
+        words[0] = dst.path().bits();
+        words[1] = dst.path().depth() as Word;
+        words[2..].copy_from_slice(&line);
+        self.invoke(label, &[dst.root().bits()], &words).map(drop)
     }
 }
 

@@ -35,11 +35,24 @@ typedef enum {
 } seL4_X86_VMAttributes;
 
 typedef enum {
-    seL4_X86_EPT_Uncached_VMAttributes = 0,
+    seL4_X86_EPT_Uncacheable = 0,
     seL4_X86_EPT_WriteCombining = 1,
     seL4_X86_EPT_WriteThrough = 4,
     seL4_X86_EPT_WriteProtected = 5,
     seL4_X86_EPT_WriteBack = 6,
+    /* In spite of its name. */
+    seL4_X86_EPT_Uncached_VMAttributes = 6,
     seL4_X86_EPT_Default_VMAttributes = 6,
     SEL4_FORCE_LONG_ENUM(seL4_X86_EPT_VMAttributes)
 } seL4_X86_EPT_VMAttributes;
+
+/* Registers of a guest of VT-x, which this kernel does not have. */
+typedef struct seL4_VCPUContext_ {
+    seL4_Word eax;
+    seL4_Word ebx;
+    seL4_Word ecx;
+    seL4_Word edx;
+    seL4_Word esi;
+    seL4_Word edi;
+    seL4_Word ebp;
+} seL4_VCPUContext;

@@ -15,6 +15,8 @@ LIBSEL4_INLINE_FUNC seL4_Fault_t seL4_getArchFault(seL4_MessageInfo_t tag)
         return seL4_Fault_UserException_new({{user_exception_arguments}});
     case seL4_Fault_VMFault:
         return seL4_Fault_VMFault_new({{vm_fault_arguments}});
+    case seL4_Fault_Timeout:
+        return seL4_Fault_Timeout_new({{timeout_arguments}});
     default:
         return seL4_Fault_NullFault_new();
     }
@@ -35,28 +37,12 @@ LIBSEL4_INLINE_FUNC seL4_Bool seL4_isUserException_tag(seL4_MessageInfo_t tag)
     return seL4_MessageInfo_get_label(tag) == seL4_Fault_UserException;
 }
 
-/* The answer to a timeout that sets registers of the thread. */
+/* The answer to a timeout that sets registers of the thread: the first `length`, in the order of both structures. */
 LIBSEL4_INLINE_FUNC seL4_MessageInfo_t seL4_TimeoutReply_new(seL4_Bool resume, seL4_UserContext regs, seL4_Word length)
 {
-    seL4_MessageInfo_t info = seL4_MessageInfo_new(!resume, 0, 0, length);
-    seL4_SetMR(seL4_TimeoutReply_FaultIP, regs.rip);
-    seL4_SetMR(seL4_TimeoutReply_RSP, regs.rsp);
-    seL4_SetMR(seL4_TimeoutReply_FLAGS, regs.rflags);
-    seL4_SetMR(seL4_TimeoutReply_RAX, regs.rax);
-    seL4_SetMR(seL4_TimeoutReply_RBX, regs.rbx);
-    seL4_SetMR(seL4_TimeoutReply_RCX, regs.rcx);
-    seL4_SetMR(seL4_TimeoutReply_RDX, regs.rdx);
-    seL4_SetMR(seL4_TimeoutReply_RSI, regs.rsi);
-    seL4_SetMR(seL4_TimeoutReply_RDI, regs.rdi);
-    seL4_SetMR(seL4_TimeoutReply_RBP, regs.rbp);
-    seL4_SetMR(seL4_TimeoutReply_R8, regs.r8);
-    seL4_SetMR(seL4_TimeoutReply_R9, regs.r9);
-    seL4_SetMR(seL4_TimeoutReply_R10, regs.r10);
-    seL4_SetMR(seL4_TimeoutReply_R11, regs.r11);
-    seL4_SetMR(seL4_TimeoutReply_R12, regs.r12);
-    seL4_SetMR(seL4_TimeoutReply_R13, regs.r13);
-    seL4_SetMR(seL4_TimeoutReply_R14, regs.r14);
-    seL4_SetMR(seL4_TimeoutReply_R15, regs.r15);
-    seL4_SetMR(seL4_TimeoutReply_TLS_BASE, regs.fs_base);
-    return info;
+    const seL4_Word *words = (const seL4_Word *)&regs;
+    for (int n = 0; n < seL4_TimeoutReply_Length && (seL4_Word)n < length; n++) {
+        seL4_SetMR(n, words[n]);
+    }
+    return seL4_MessageInfo_new(!resume, 0, 0, length);
 }

@@ -2,6 +2,9 @@
 
 #pragma once
 
+#include <sel4/config.h>
+#include <sel4/functions.h>
+
 #define SEL4_MAPPING_LOOKUP_LEVEL 2
 #define SEL4_MAPPING_LOOKUP_NO_PT 21
 #define SEL4_MAPPING_LOOKUP_NO_PD 30

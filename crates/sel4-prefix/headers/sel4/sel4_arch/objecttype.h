@@ -11,3 +11,6 @@ typedef enum _mode_object {
     seL4_X64_HugePageObject = {{X64_HUGE_PAGE}},
     seL4_ModeObjectTypeCount
 } seL4_seL4ArchObjectType;
+
+/* The name on 32 bits. */
+#define seL4_IA32_PDPTObject seL4_X86_PDPTObject
