@@ -45,6 +45,24 @@ pub enum ZombieKind {
     },
 }
 
+/// Untyped memory, as [`Cap::Untyped`] has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Untyped {
+    pub base: u64,
+    pub bits: u8,
+    pub device: bool,
+    pub dirty: bool,
+    pub free: u64,
+}
+
+/// A destroyed container: what is left of it to take apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Zombie {
+    pub object: u64,
+    pub kind: ZombieKind,
+    pub count: u64,
+}
+
 /// A capability.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)] // the fields are what seL4's documentation calls by these names
@@ -130,7 +148,34 @@ pub enum Cap {
     },
 }
 
+/// What a capability is: the highest bits of its first word, zero in an empty slot.
+mod tag {
+    pub const UNTYPED: u64 = 1;
+    pub const ENDPOINT: u64 = 2;
+    pub const NOTIFICATION: u64 = 3;
+    pub const REPLY: u64 = 4;
+    pub const CNODE: u64 = 5;
+    pub const TCB: u64 = 6;
+    pub const SCHED_CONTEXT: u64 = 7;
+    pub const SCHED_CONTROL: u64 = 8;
+    pub const IRQ_CONTROL: u64 = 9;
+    pub const IRQ_HANDLER: u64 = 10;
+    pub const IO_PORT_CONTROL: u64 = 11;
+    pub const IO_PORT: u64 = 12;
+    pub const DOMAIN_SET: u64 = 13;
+    pub const ASID_CONTROL: u64 = 14;
+    pub const ASID_POOL: u64 = 15;
+    pub const FRAME: u64 = 16;
+    pub const TABLE: u64 = 17;
+    pub const VCPU: u64 = 18;
+    pub const SHADOW_POOL: u64 = 19;
+    pub const ZOMBIE: u64 = 20;
+}
+
 const ADDRESS: u64 = (1 << 48) - 1;
+/// What a CNode's address begins with: below is its guard's size.
+const CNODE_ADDRESS: u64 = ADDRESS & !63;
+const DETAIL: u64 = (1 << 11) - 1;
 
 // What a zombie's detail says beyond a CNode's radix; pools come last, with their number added.
 const ZOMBIE_ENDPOINT: u64 = 64;
@@ -200,21 +245,24 @@ impl Cap {
                 device,
                 dirty,
                 free,
-            } => (
-                pack(
-                    1,
-                    u64::from(bits) | u64::from(device) << 6 | u64::from(dirty) << 7,
+            } => {
+                let Words(first, second) = Untyped {
                     base,
-                ),
-                free,
-            ),
+                    bits,
+                    device,
+                    dirty,
+                    free,
+                }
+                .words();
+                (first, second)
+            }
             Self::Endpoint {
                 object,
                 badge,
                 rights,
             } => (
                 pack(
-                    2,
+                    tag::ENDPOINT,
                     ENDPOINT_DETAILS[rights.bits() as usize & 15],
                     object.bits(),
                 ),
@@ -224,8 +272,8 @@ impl Cap {
                 object,
                 badge,
                 rights,
-            } => (pack(3, rights.bits(), object.bits()), badge),
-            Self::Reply { object, grant } => (pack(4, 0, object.bits()), u64::from(grant)),
+            } => (pack(tag::NOTIFICATION, rights.bits(), object.bits()), badge),
+            Self::Reply { object, grant } => (pack(tag::REPLY, 0, object.bits()), u64::from(grant)),
             Self::CNode {
                 object,
                 radix,
@@ -233,24 +281,29 @@ impl Cap {
                 guard,
             } => (
                 pack(
-                    5,
+                    tag::CNODE,
                     u64::from(radix) | (WHOLE * u64::from(radix + guard_size == 64)),
                     object | u64::from(guard_size),
                 ),
                 guard << radix,
             ),
-            Self::Tcb { object } => (pack(6, 0, object.bits()), 0),
-            Self::SchedContext { object, bits } => (pack(7, u64::from(bits), object.bits()), 0),
-            Self::SchedControl => (pack(8, 0, 0), 0),
-            Self::IrqControl => (pack(9, 0, 0), 0),
-            Self::IrqHandler { irq } => (pack(10, 0, u64::from(irq)), 0),
-            Self::IoPortControl => (pack(11, 0, 0), 0),
-            Self::IoPort { first, last } => {
-                (pack(12, 0, u64::from(first) | u64::from(last) << 16), 0)
+            Self::Tcb { object } => (pack(tag::TCB, 0, object.bits()), 0),
+            Self::SchedContext { object, bits } => {
+                (pack(tag::SCHED_CONTEXT, u64::from(bits), object.bits()), 0)
             }
-            Self::DomainSet => (pack(13, 0, 0), 0),
-            Self::AsidControl => (pack(14, 0, 0), 0),
-            Self::AsidPool { object, base } => (pack(15, 0, object.bits()), u64::from(base)),
+            Self::SchedControl => (pack(tag::SCHED_CONTROL, 0, 0), 0),
+            Self::IrqControl => (pack(tag::IRQ_CONTROL, 0, 0), 0),
+            Self::IrqHandler { irq } => (pack(tag::IRQ_HANDLER, 0, u64::from(irq)), 0),
+            Self::IoPortControl => (pack(tag::IO_PORT_CONTROL, 0, 0), 0),
+            Self::IoPort { first, last } => (
+                pack(tag::IO_PORT, 0, u64::from(first) | u64::from(last) << 16),
+                0,
+            ),
+            Self::DomainSet => (pack(tag::DOMAIN_SET, 0, 0), 0),
+            Self::AsidControl => (pack(tag::ASID_CONTROL, 0, 0), 0),
+            Self::AsidPool { object, base } => {
+                (pack(tag::ASID_POOL, 0, object.bits()), u64::from(base))
+            }
             Self::Frame {
                 base,
                 size,
@@ -263,7 +316,7 @@ impl Cap {
                     | u64::from(device) << 2
                     | u64::from(rights) << 3
                     | (guest * FRAME_GUEST);
-                (pack(16, detail, base), word)
+                (pack(tag::FRAME, detail, base), word)
             }
             Self::Table {
                 object,
@@ -273,23 +326,24 @@ impl Cap {
             } => {
                 let (_, word) = mapping_word(mapping);
                 let detail = u64::from(level) | u64::from(kind == SpaceKind::Guest) << 5;
-                (pack(17, detail, object.bits()), word)
+                (pack(tag::TABLE, detail, object.bits()), word)
             }
-            Self::Vcpu { object, rights } => (pack(18, rights.bits(), object.bits()), 0),
-            Self::ShadowPool { object, bits } => (pack(19, u64::from(bits), object.bits()), 0),
+            Self::Vcpu { object, rights } => (pack(tag::VCPU, rights.bits(), object.bits()), 0),
+            Self::ShadowPool { object, bits } => {
+                (pack(tag::SHADOW_POOL, u64::from(bits), object.bits()), 0)
+            }
             Self::Zombie {
                 object,
                 kind,
                 count,
             } => {
-                let detail = match kind {
-                    ZombieKind::Tcb => 0,
-                    ZombieKind::CNode { radix } => u64::from(radix),
-                    ZombieKind::Endpoint => ZOMBIE_ENDPOINT,
-                    ZombieKind::Notification => ZOMBIE_NOTIFICATION,
-                    ZombieKind::AsidPool { number } => ZOMBIE_POOLS + u64::from(number),
-                };
-                (pack(20, detail, object), count)
+                let Words(first, second) = Zombie {
+                    object,
+                    kind,
+                    count,
+                }
+                .words();
+                (first, second)
             }
         }
     }
@@ -297,66 +351,75 @@ impl Cap {
     /// The capability in a slot's two words.
     #[must_use]
     pub fn decode(first: u64, second: u64) -> Self {
-        let detail = (first >> 48) & 0x7ff;
+        let detail = first >> 48 & DETAIL;
         let address = first & ADDRESS;
         let rights = Rights::new(detail);
         match first >> 59 {
-            1 => Self::Untyped {
-                base: address,
-                bits: (detail & 63) as u8,
-                device: detail & 64 != 0,
-                dirty: detail & 128 != 0,
-                free: second,
-            },
-            2 => Self::Endpoint {
+            tag::UNTYPED => {
+                let Untyped {
+                    base,
+                    bits,
+                    device,
+                    dirty,
+                    free,
+                } = Words(first, second).any_untyped();
+                Self::Untyped {
+                    base,
+                    bits,
+                    device,
+                    dirty,
+                    free,
+                }
+            }
+            tag::ENDPOINT => Self::Endpoint {
                 object: Ref::at(address),
                 badge: second,
                 rights,
             },
-            3 => Self::Notification {
+            tag::NOTIFICATION => Self::Notification {
                 object: Ref::at(address),
                 badge: second,
                 rights,
             },
-            4 => Self::Reply {
+            tag::REPLY => Self::Reply {
                 object: Ref::at(address),
                 grant: second != 0,
             },
-            5 => Self::CNode {
-                object: address & !63,
+            tag::CNODE => Self::CNode {
+                object: address & CNODE_ADDRESS,
                 radix: detail as u8 & 63,
                 guard_size: (address & 63) as u8,
                 guard: second >> (detail & 63),
             },
-            6 => Self::Tcb {
+            tag::TCB => Self::Tcb {
                 object: Ref::at(address),
             },
-            7 => Self::SchedContext {
+            tag::SCHED_CONTEXT => Self::SchedContext {
                 object: Ref::at(address),
                 bits: detail as u8,
             },
-            8 => Self::SchedControl,
-            9 => Self::IrqControl,
-            10 => Self::IrqHandler { irq: address as u8 },
-            11 => Self::IoPortControl,
-            12 => Self::IoPort {
+            tag::SCHED_CONTROL => Self::SchedControl,
+            tag::IRQ_CONTROL => Self::IrqControl,
+            tag::IRQ_HANDLER => Self::IrqHandler { irq: address as u8 },
+            tag::IO_PORT_CONTROL => Self::IoPortControl,
+            tag::IO_PORT => Self::IoPort {
                 first: address as u16,
                 last: (address >> 16) as u16,
             },
-            13 => Self::DomainSet,
-            14 => Self::AsidControl,
-            15 => Self::AsidPool {
+            tag::DOMAIN_SET => Self::DomainSet,
+            tag::ASID_CONTROL => Self::AsidControl,
+            tag::ASID_POOL => Self::AsidPool {
                 object: Ref::at(address),
                 base: second as u16,
             },
-            16 => Self::Frame {
+            tag::FRAME => Self::Frame {
                 base: address,
                 size: (detail & 3) as u8,
                 device: detail & 4 != 0,
                 rights: (detail >> 3 & 3) as u8,
                 mapping: mapping_of(detail & 32 != 0, second),
             },
-            17 => Self::Table {
+            tag::TABLE => Self::Table {
                 object: Ref::at(address),
                 level: (detail & 7) as u8,
                 kind: if detail & 32 != 0 {
@@ -366,28 +429,22 @@ impl Cap {
                 },
                 mapping: mapping_of(detail & 32 != 0, second),
             },
-            18 => Self::Vcpu {
+            tag::VCPU => Self::Vcpu {
                 object: Ref::at(address),
                 rights,
             },
-            19 => Self::ShadowPool {
+            tag::SHADOW_POOL => Self::ShadowPool {
                 object: Ref::at(address),
                 bits: detail as u8,
             },
-            20 => Self::Zombie {
-                object: address,
-                kind: match detail {
-                    0 => ZombieKind::Tcb,
-                    ZOMBIE_ENDPOINT => ZombieKind::Endpoint,
-                    ZOMBIE_NOTIFICATION => ZombieKind::Notification,
-                    ZOMBIE_POOLS.. => ZombieKind::AsidPool {
-                        number: (detail - ZOMBIE_POOLS) as u8,
-                    },
-                    radix => ZombieKind::CNode { radix: radix as u8 },
+            _ => match Words(first, second).zombie() {
+                Some(zombie) => Self::Zombie {
+                    object: zombie.object,
+                    kind: zombie.kind,
+                    count: zombie.count,
                 },
-                count: second,
+                None => Self::Null,
             },
-            _ => Self::Null,
         }
     }
 
@@ -397,137 +454,29 @@ impl Cap {
         self == Self::Null
     }
 
+    /// Its two words.
+    #[inline(always)]
+    pub(crate) fn words(self) -> Words {
+        let (first, second) = self.encode();
+        Words(first, second)
+    }
+
     /// The physical memory the capability's object occupies, `None` for objects without memory.
     #[must_use]
     pub fn extent(self) -> Option<(u64, u64)> {
-        let sized = |base: u64, bits: u64| Some((base, base + (1 << bits)));
-        match self {
-            Self::Untyped { base, bits, .. } => sized(base, u64::from(bits)),
-            Self::Endpoint { object, .. } => sized(object.bits(), object::ENDPOINT_BITS),
-            Self::Notification { object, .. } => sized(object.bits(), object::NOTIFICATION_BITS),
-            Self::Reply { object, .. } => sized(object.bits(), object::REPLY_BITS),
-            Self::CNode { object, radix, .. } => {
-                sized(object, u64::from(radix) + object::SLOT_BITS)
-            }
-            Self::Tcb { object } => sized(object.bits(), object::TCB_BITS),
-            Self::SchedContext { object, bits } => sized(object.bits(), u64::from(bits)),
-            Self::AsidPool { object, .. } => sized(object.bits(), 12),
-            Self::Frame { base, size, .. } => sized(base, frame_bits(size)),
-            Self::Table { object, .. } => sized(object.bits(), 12),
-            Self::Vcpu { object, .. } => sized(object.bits(), object::VCPU_BITS),
-            Self::ShadowPool { object, bits } => sized(object.bits(), u64::from(bits) + 12),
-            Self::Zombie { object, kind, .. } => match kind {
-                ZombieKind::Tcb => sized(object, object::TCB_BITS),
-                ZombieKind::CNode { radix } => sized(object, u64::from(radix) + object::SLOT_BITS),
-                ZombieKind::Endpoint => sized(object, object::ENDPOINT_BITS),
-                ZombieKind::Notification => sized(object, object::NOTIFICATION_BITS),
-                ZombieKind::AsidPool { .. } => sized(object, 12),
-            },
-            _ => None,
-        }
+        self.words().extent()
     }
 
     /// Whether `other` lies in the region this capability covers: the parent test's first half (docs/objects/cnode.md).
     #[must_use]
     pub fn covers(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Untyped { .. }, _) => match (self.extent(), other.extent()) {
-                (Some((start, end)), Some((low, high))) => start <= low && high <= end,
-                _ => false,
-            },
-            (Self::Frame { .. }, Self::Frame { .. }) => match (self.extent(), other.extent()) {
-                (Some((start, end)), Some((low, high))) => start <= low && high <= end,
-                _ => false,
-            },
-            (Self::IrqControl, Self::IrqControl | Self::IrqHandler { .. }) => true,
-            (Self::IoPortControl, Self::IoPortControl | Self::IoPort { .. }) => true,
-            _ => self.same_object(other),
-        }
+        self.words().covers(other.words())
     }
 
     /// Whether both name the same object, rights, badges and mappings aside.
     #[must_use]
     pub fn same_object(self, other: Self) -> bool {
-        match (self, other) {
-            (Self::Endpoint { object: a, .. }, Self::Endpoint { object: b, .. }) => a == b,
-            (Self::Notification { object: a, .. }, Self::Notification { object: b, .. }) => a == b,
-            (Self::Reply { object: a, .. }, Self::Reply { object: b, .. }) => a == b,
-            (Self::CNode { object: a, .. }, Self::CNode { object: b, .. }) => a == b,
-            (Self::Tcb { object: a }, Self::Tcb { object: b }) => a == b,
-            (Self::SchedContext { object: a, .. }, Self::SchedContext { object: b, .. }) => a == b,
-            (Self::IrqHandler { irq: a }, Self::IrqHandler { irq: b }) => a == b,
-            (Self::IoPort { first: a, last: b }, Self::IoPort { first: c, last: d }) => {
-                (a, b) == (c, d)
-            }
-            (Self::SchedControl, Self::SchedControl)
-            | (Self::DomainSet, Self::DomainSet)
-            | (Self::AsidControl, Self::AsidControl) => true,
-            (Self::AsidPool { object: a, .. }, Self::AsidPool { object: b, .. }) => a == b,
-            (
-                Self::Frame {
-                    base: a, size: x, ..
-                },
-                Self::Frame {
-                    base: b, size: y, ..
-                },
-            ) => (a, x) == (b, y),
-            (
-                Self::Table {
-                    object: a,
-                    level: x,
-                    ..
-                },
-                Self::Table {
-                    object: b,
-                    level: y,
-                    ..
-                },
-            ) => (a, x) == (b, y),
-            (Self::Vcpu { object: a, .. }, Self::Vcpu { object: b, .. }) => a == b,
-            (Self::ShadowPool { object: a, .. }, Self::ShadowPool { object: b, .. }) => a == b,
-            (
-                Self::Zombie {
-                    object: a, kind: x, ..
-                },
-                Self::Zombie {
-                    object: b, kind: y, ..
-                },
-            ) => (a, x) == (b, y),
-            // A zombie stands for the container it was made of.
-            (
-                Self::Zombie {
-                    object: a,
-                    kind: ZombieKind::CNode { .. },
-                    ..
-                },
-                Self::CNode { object: b, .. },
-            )
-            | (
-                Self::CNode { object: a, .. },
-                Self::Zombie {
-                    object: b,
-                    kind: ZombieKind::CNode { .. },
-                    ..
-                },
-            ) => a == b,
-            (
-                Self::Zombie {
-                    object: a,
-                    kind: ZombieKind::Tcb,
-                    ..
-                },
-                Self::Tcb { object: b },
-            )
-            | (
-                Self::Tcb { object: b },
-                Self::Zombie {
-                    object: a,
-                    kind: ZombieKind::Tcb,
-                    ..
-                },
-            ) => a == b.bits(),
-            _ => false,
-        }
+        self.words().same_object(other.words())
     }
 
     /// The capability with its rights cut down to `mask`; kinds without rights are unchanged.
@@ -707,6 +656,30 @@ impl Frame {
     }
 }
 
+impl Untyped {
+    /// Its two words in a slot.
+    #[inline(always)]
+    pub(crate) const fn words(self) -> Words {
+        let detail = self.bits as u64 | (self.device as u64) << 6 | (self.dirty as u64) << 7;
+        Words(tag::UNTYPED << 59 | detail << 48 | self.base, self.free)
+    }
+}
+
+impl Zombie {
+    /// Its two words in a slot.
+    #[inline(always)]
+    pub(crate) fn words(self) -> Words {
+        let detail = match self.kind {
+            ZombieKind::Tcb => 0,
+            ZombieKind::CNode { radix } => u64::from(radix),
+            ZombieKind::Endpoint => ZOMBIE_ENDPOINT,
+            ZombieKind::Notification => ZOMBIE_NOTIFICATION,
+            ZombieKind::AsidPool { number } => ZOMBIE_POOLS + u64::from(number),
+        };
+        Words(tag::ZOMBIE << 59 | detail << 48 | self.object, self.count)
+    }
+}
+
 impl Words {
     /// Tag and detail.
     #[inline(always)]
@@ -717,6 +690,93 @@ impl Words {
     const fn address(self) -> u64 {
         self.0 & ADDRESS
     }
+    #[inline(always)]
+    const fn tag(self) -> u64 {
+        self.0 >> 59
+    }
+    #[inline(always)]
+    const fn detail(self) -> u64 {
+        self.0 >> 48 & DETAIL
+    }
+    /// As [`Cap::extent`].
+    pub(crate) const fn extent(self) -> Option<(u64, u64)> {
+        let detail = self.detail();
+        let bits = match self.tag() {
+            tag::UNTYPED => detail & 63,
+            tag::ENDPOINT => object::ENDPOINT_BITS,
+            tag::NOTIFICATION => object::NOTIFICATION_BITS,
+            tag::REPLY => object::REPLY_BITS,
+            tag::CNODE => (detail & 63) + object::SLOT_BITS,
+            tag::TCB => object::TCB_BITS,
+            tag::SCHED_CONTEXT => detail,
+            tag::ASID_POOL | tag::TABLE => 12,
+            tag::FRAME => frame_bits(detail as u8),
+            tag::VCPU => object::VCPU_BITS,
+            tag::SHADOW_POOL => detail + 12,
+            tag::ZOMBIE => match detail {
+                0 => object::TCB_BITS,
+                ZOMBIE_ENDPOINT => object::ENDPOINT_BITS,
+                ZOMBIE_NOTIFICATION => object::NOTIFICATION_BITS,
+                ZOMBIE_POOLS.. => 12,
+                radix => radix + object::SLOT_BITS,
+            },
+            _ => return None,
+        };
+        let start = match self.tag() {
+            tag::CNODE => self.0 & CNODE_ADDRESS,
+            _ => self.address(),
+        };
+        Some((start, start + (1 << bits)))
+    }
+    /// What all capabilities of one object have in common and no other has; 0 for those that name no object which others
+    /// could name, too. A zombie stands for the container it was made of.
+    const fn identity(self) -> u64 {
+        match self.tag() {
+            0 | tag::UNTYPED | tag::IRQ_CONTROL | tag::IO_PORT_CONTROL => 0,
+            tag::CNODE => tag::CNODE << 59 | self.0 & CNODE_ADDRESS,
+            tag::FRAME => self.0 & !((DETAIL & !3) << 48),
+            tag::TABLE => self.0 & !((DETAIL & !7) << 48),
+            tag::ZOMBIE => match self.detail() {
+                0 => tag::TCB << 59 | self.address(),
+                ZOMBIE_ENDPOINT.. => self.0,
+                _radix => tag::CNODE << 59 | self.address(),
+            },
+            _ => self.0 & !(DETAIL << 48),
+        }
+    }
+    /// As [`Cap::same_object`].
+    pub(crate) const fn same_object(self, other: Self) -> bool {
+        let identity = self.identity();
+        identity != 0 && identity == other.identity()
+    }
+    /// As [`Cap::covers`].
+    pub(crate) const fn covers(self, other: Self) -> bool {
+        match (self.tag(), other.tag()) {
+            (tag::UNTYPED, _) | (tag::FRAME, tag::FRAME) => match (self.extent(), other.extent()) {
+                (Some((start, end)), Some((low, high))) => start <= low && high <= end,
+                _ => false,
+            },
+            (tag::IRQ_CONTROL, tag::IRQ_CONTROL | tag::IRQ_HANDLER)
+            | (tag::IO_PORT_CONTROL, tag::IO_PORT_CONTROL | tag::IO_PORT) => true,
+            _ => self.same_object(other),
+        }
+    }
+    /// Whether a copy `self` of `source` is itself revocable.
+    pub(crate) const fn is_revocable_copy_of(self, source: Self) -> bool {
+        match self.tag() {
+            tag::ENDPOINT | tag::NOTIFICATION => self.1 != source.1,
+            tag::IRQ_HANDLER => source.tag() == tag::IRQ_CONTROL,
+            tag::IO_PORT => source.tag() == tag::IO_PORT_CONTROL,
+            tag => tag == tag::UNTYPED,
+        }
+    }
+    /// The badge of an endpoint or a notification, 0 for none, and of what has no badges.
+    pub(crate) const fn badge(self) -> u64 {
+        match self.tag() {
+            tag::ENDPOINT | tag::NOTIFICATION => self.1,
+            _ => 0,
+        }
+    }
     /// The address, if tag and detail are those.
     #[inline(always)]
     const fn address_of(self, tag: u64, detail: u64) -> Option<u64> {
@@ -725,28 +785,63 @@ impl Words {
             _ => None,
         }
     }
+    #[inline(always)]
+    const fn any_untyped(self) -> Untyped {
+        let detail = self.detail();
+        Untyped {
+            base: self.address(),
+            bits: (detail & 63) as u8,
+            device: detail & 64 != 0,
+            dirty: detail & 128 != 0,
+            free: self.1,
+        }
+    }
+    /// Untyped memory.
+    #[inline(always)]
+    pub(crate) fn untyped(self) -> Option<Untyped> {
+        (self.tag() == tag::UNTYPED).then(|| self.any_untyped())
+    }
+    /// A destroyed container.
+    #[inline(always)]
+    pub(crate) fn zombie(self) -> Option<Zombie> {
+        let kind = match self.detail() {
+            _ if self.tag() != tag::ZOMBIE => return None,
+            0 => ZombieKind::Tcb,
+            ZOMBIE_ENDPOINT => ZombieKind::Endpoint,
+            ZOMBIE_NOTIFICATION => ZombieKind::Notification,
+            pool @ ZOMBIE_POOLS.. => ZombieKind::AsidPool {
+                number: (pool - ZOMBIE_POOLS) as u8,
+            },
+            radix => ZombieKind::CNode { radix: radix as u8 },
+        };
+        Some(Zombie {
+            object: self.address(),
+            kind,
+            count: self.1,
+        })
+    }
     /// An endpoint one can call, and the badge.
     #[inline(always)]
     pub(crate) fn callable(self) -> Option<(Ref<Endpoint>, u64)> {
         // The tag, then `RECEIVES`, then `CALLS`.
-        (self.0 >> 57 & !2 == 2 << 2 | 1).then(|| (Ref::at(self.address()), self.1))
+        (self.0 >> 57 & !2 == tag::ENDPOINT << 2 | 1).then(|| (Ref::at(self.address()), self.1))
     }
     /// An endpoint one can receive from, and the rights.
     #[inline(always)]
     pub(crate) fn receivable(self) -> Option<(Ref<Endpoint>, Rights)> {
         // The tag, then `RECEIVES`.
-        (self.0 >> 58 == 2 << 1 | 1)
+        (self.0 >> 58 == tag::ENDPOINT << 1 | 1)
             .then(|| (Ref::at(self.address()), Rights::new(self.kind().into())))
     }
     /// A reply object.
     #[inline(always)]
     pub(crate) fn reply(self) -> Option<Ref<Reply>> {
-        self.address_of(4, 0).map(Ref::at)
+        self.address_of(tag::REPLY, 0).map(Ref::at)
     }
     /// A CNode; one has at least two slots.
     #[inline(always)]
     pub(crate) fn cnode(self) -> Option<CNode> {
-        let radix = self.kind().wrapping_sub(5 << 11);
+        let radix = self.kind().wrapping_sub((tag::CNODE as u32) << 11);
         (radix < 2 << 6).then(|| CNode {
             object: self.address() & !63,
             radix: radix & 63,
@@ -758,24 +853,26 @@ impl Words {
     /// begin with.
     #[inline(always)]
     pub(crate) fn whole_cnode(self) -> Option<(u64, u32, u64)> {
-        let radix = self.kind().wrapping_sub(5 << 11 | WHOLE as u32);
+        let radix = self
+            .kind()
+            .wrapping_sub((tag::CNODE as u32) << 11 | WHOLE as u32);
         (radix < 64).then(|| (self.address() & !63, radix, self.1))
     }
     /// A user address space: the root table, and its number, 0 if it has none.
     #[inline(always)]
     pub(crate) fn space(self) -> Option<(Ref<Page>, u16)> {
-        self.address_of(17, 4)
+        self.address_of(tag::TABLE, 4)
             .map(|root| (Ref::at(root), (self.1 >> 48) as u16))
     }
     /// A frame, as [`Cap::Frame`] has it.
     #[inline(always)]
     pub(crate) fn frame(self) -> Option<Frame> {
-        (self.0 >> 59 == 16).then_some(Frame(self))
+        (self.tag() == tag::FRAME).then_some(Frame(self))
     }
     /// Memory that an IPC buffer can be in: the frame's base, size and rights.
     #[inline(always)]
     pub(crate) fn buffer(self) -> Option<(u64, u8, u8)> {
-        let detail = self.kind().wrapping_sub(16 << 11);
+        let detail = self.kind().wrapping_sub((tag::FRAME as u32) << 11);
         (detail < 1 << 11 && detail & 4 == 0)
             .then(|| (self.address(), detail as u8 & 3, (detail >> 3) as u8 & 3))
     }
@@ -785,7 +882,8 @@ impl Words {
 #[inline(always)]
 #[must_use]
 pub const fn frame_bits(size: u8) -> u64 {
-    [12, 21, 30, 30][(size & 3) as usize]
+    const BITS: &[u64; 4] = &[12, 21, 30, 30];
+    BITS[(size & 3) as usize]
 }
 
 /// Frame rights that exist: read-write, read-only, or neither; write alone is not available.
@@ -983,5 +1081,172 @@ mod tests {
                 assert_eq!(frame.with_mapping(after), words(cap(after)));
             }
         }
+    }
+
+    fn endpoint(at: u64, badge: u64, rights: u64) -> Cap {
+        Cap::Endpoint {
+            object: Ref::at(at),
+            badge,
+            rights: Rights::new(rights),
+        }
+    }
+
+    fn frame(base: u64, size: u8, mapping: Option<Mapping>) -> Cap {
+        Cap::Frame {
+            base,
+            size,
+            device: mapping.is_some(),
+            rights: 2,
+            mapping,
+        }
+    }
+
+    fn untyped(base: u64, bits: u8) -> Cap {
+        Cap::Untyped {
+            base,
+            bits,
+            device: false,
+            dirty: true,
+            free: 0,
+        }
+    }
+
+    #[test]
+    fn capabilities_of_one_object_are_told_from_those_of_others() {
+        let mapping = |kind| {
+            Some(Mapping {
+                asid: 7,
+                address: 0x1000,
+                kind,
+            })
+        };
+        let cnode = |guard_size, guard| Cap::CNode {
+            object: 0x1000,
+            radix: 4,
+            guard_size,
+            guard,
+        };
+        let zombie = |kind, count| Cap::Zombie {
+            object: 0x1000,
+            kind,
+            count,
+        };
+        let table = |level, kind, mapping| Cap::Table {
+            object: Ref::at(0x1000),
+            level,
+            kind,
+            mapping,
+        };
+        let (host, guest) = (SpaceKind::Host, SpaceKind::Guest);
+        let notification = |badge, rights| Cap::Notification {
+            object: Ref::at(0x1000),
+            badge,
+            rights: Rights::new(rights),
+        };
+        let reply = |grant| Cap::Reply {
+            object: Ref::at(0x1000),
+            grant,
+        };
+        let vcpu = |rights| Cap::Vcpu {
+            object: Ref::at(0x1000),
+            rights: Rights::new(rights),
+        };
+        let tcb = Cap::Tcb {
+            object: Ref::at(0x1000),
+        };
+        let port = |first, last| Cap::IoPort { first, last };
+        // One object a line.
+        let objects: &[&[Cap]] = &[
+            &[endpoint(0x1000, 0, 15), endpoint(0x1000, 5, 1)],
+            &[endpoint(0x1010, 0, 15)],
+            &[notification(0, 3), notification(!0, 1)],
+            &[reply(true), reply(false)],
+            &[
+                cnode(0, 0),
+                cnode(60, 3),
+                zombie(ZombieKind::CNode { radix: 4 }, 3),
+            ],
+            &[tcb, zombie(ZombieKind::Tcb, 5), zombie(ZombieKind::Tcb, 1)],
+            &[zombie(ZombieKind::Endpoint, 1)],
+            &[zombie(ZombieKind::Notification, 1)],
+            &[zombie(ZombieKind::AsidPool { number: 0 }, 512)],
+            &[zombie(ZombieKind::AsidPool { number: 1 }, 512)],
+            &[Cap::SchedContext {
+                object: Ref::at(0x1000),
+                bits: 8,
+            }],
+            &[Cap::SchedControl],
+            &[Cap::DomainSet],
+            &[Cap::AsidControl],
+            &[Cap::IrqHandler { irq: 0 }],
+            &[Cap::IrqHandler { irq: 63 }],
+            &[port(0x1000, 0x1000)],
+            &[port(0x1000, 0x1001)],
+            &[Cap::AsidPool {
+                object: Ref::at(0x1000),
+                base: 512,
+            }],
+            &[
+                frame(0, 0, None),
+                frame(0, 0, mapping(host)),
+                frame(0, 0, mapping(guest)),
+            ],
+            &[frame(0, 1, None), frame(0, 1, mapping(host))],
+            &[frame(0x1000, 0, None)],
+            &[table(1, host, None), table(1, host, mapping(host))],
+            &[table(2, guest, None), table(2, guest, mapping(guest))],
+            &[vcpu(7), vcpu(1)],
+            &[Cap::ShadowPool {
+                object: Ref::at(0x1000),
+                bits: 5,
+            }],
+        ];
+        for (n, these) in objects.iter().enumerate() {
+            for (m, those) in objects.iter().enumerate() {
+                for (a, b) in these.iter().flat_map(|a| those.iter().map(move |b| (a, b))) {
+                    assert_eq!(a.same_object(*b), n == m, "{a:?} and {b:?}");
+                }
+            }
+        }
+        for nothing in [
+            Cap::Null,
+            untyped(0x1000, 12),
+            Cap::IrqControl,
+            Cap::IoPortControl,
+        ] {
+            assert!(!nothing.same_object(nothing), "{nothing:?}");
+        }
+    }
+
+    #[test]
+    fn a_capability_covers_what_lies_in_its_region() {
+        let memory = untyped(0x1000, 12);
+        for inside in [endpoint(0x1000, 5, 1), endpoint(0x1ff0, 0, 15), memory] {
+            assert!(memory.covers(inside), "{inside:?}");
+        }
+        for outside in [
+            endpoint(0xff0, 0, 15),
+            endpoint(0x2000, 0, 15),
+            untyped(0x1000, 13),
+            untyped(0, 13),
+            Cap::SchedControl,
+            Cap::Null,
+        ] {
+            assert!(!memory.covers(outside), "{outside:?}");
+        }
+        let large = frame(0x20_0000, 1, None);
+        assert!(large.covers(frame(0x3f_f000, 0, None)) && large.covers(large));
+        assert!(
+            !large.covers(frame(0x40_0000, 0, None)) && !large.covers(endpoint(0x20_0000, 0, 1))
+        );
+        assert!(!frame(0x20_0000, 0, None).covers(large));
+        let (handler, port) = (
+            Cap::IrqHandler { irq: 3 },
+            Cap::IoPort { first: 1, last: 2 },
+        );
+        assert!(Cap::IrqControl.covers(handler) && Cap::IrqControl.covers(Cap::IrqControl));
+        assert!(Cap::IoPortControl.covers(port) && Cap::IoPortControl.covers(Cap::IoPortControl));
+        assert!(!Cap::IrqControl.covers(port) && !Cap::IoPortControl.covers(handler));
+        assert!(!handler.covers(Cap::IrqControl) && handler.covers(handler));
     }
 }

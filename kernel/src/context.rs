@@ -1,6 +1,9 @@
 //! A thread's saved user registers, in the order of seL4's `UserContext` so that ReadRegisters is a copy.
 
+use crate::mem::{self, Ref};
 use core::cell::Cell;
+use core::mem::offset_of;
+use sel4_abi::USER_CONTEXT_WORDS;
 
 /// How the thread last entered the kernel: decides the way back.
 pub mod entry {
@@ -39,6 +42,17 @@ pub struct UserContext {
     pub entered_by: Cell<u64>,
 }
 
+const _: () = assert!(offset_of!(UserContext, gs_base) == 8 * (USER_CONTEXT_WORDS - 1));
+
+impl UserContext {
+    /// The registers by their numbers.
+    #[inline(always)]
+    pub(crate) fn registers(&self) -> Ref<[Cell<u64>; USER_CONTEXT_WORDS]> {
+        // They are the first words of the structure.
+        mem::inside(core::ptr::from_ref(self).cast())
+    }
+}
+
 /// Registers of a guest that VMRUN does not move, at offsets of 8 bytes a word. RAX and RSP live in the VMCB.
 #[repr(C)]
 #[derive(Default)]
@@ -63,4 +77,23 @@ pub struct GuestRegisters {
 impl GuestRegisters {
     /// How far behind their VMCB they are.
     pub const BEHIND_VMCB: u64 = 4096;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_are_numbered_as_user_context_has_them() {
+        let context = UserContext::default();
+        let registers = context.registers();
+        for (n, register) in registers.iter().enumerate() {
+            register.set(n as u64);
+        }
+        assert_eq!((context.rip.get(), context.rsp.get()), (0, 1));
+        assert_eq!((context.rflags.get(), context.rax.get()), (2, 3));
+        assert_eq!((context.r8.get(), context.r15.get()), (10, 17));
+        assert_eq!((context.fs_base.get(), context.gs_base.get()), (18, 19));
+        assert_eq!(context.entered_by.get(), entry::FULL);
+    }
 }

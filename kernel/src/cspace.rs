@@ -1,6 +1,6 @@
 //! Resolving capability addresses: guards and radices, level by level.
 
-use crate::cap::{CNode, Cap, Words};
+use crate::cap::{CNode, Words};
 use crate::mem::Ref;
 use crate::slot::Slot;
 use sel4_abi::LookupFailure;
@@ -20,15 +20,9 @@ pub(crate) fn slot_at(base: u64, index: u64) -> Ref<Slot> {
     Ref::at(base + (index << sel4_abi::object::SLOT_BITS))
 }
 
-/// Resolves the low `bits` bits of `address` from `root` on (docs/objects/cnode.md).
-pub fn resolve(root: Cap, address: u64, bits: u32) -> Result<Found, LookupFailure> {
-    let (first, second) = root.encode();
-    resolve_from(Words(first, second), address, bits)
-}
-
-/// As [`resolve`], from the CNode that a slot's words name.
+/// Resolves the low `bits` bits of `address` from the CNode `root` on (docs/objects/cnode.md).
 #[inline(always)]
-pub(crate) fn resolve_from(root: Words, address: u64, bits: u32) -> Result<Found, LookupFailure> {
+pub(crate) fn resolve(root: Words, address: u64, bits: u32) -> Result<Found, LookupFailure> {
     let mut cnode = root.cnode().ok_or(LookupFailure::InvalidRoot)?;
     let mut left = bits;
     loop {
@@ -80,7 +74,7 @@ pub(crate) fn resolve_from(root: Words, address: u64, bits: u32) -> Result<Found
 /// As [`resolve`] with all of `address`: a thread's, in its CSpace.
 #[inline(never)]
 pub(crate) fn resolve_thread(root: Words, address: u64) -> Result<Ref<Slot>, LookupFailure> {
-    resolve_from(root, address, 64).map(|found| found.slot)
+    resolve(root, address, 64).map(|found| found.slot)
 }
 
 /// The slot that all of `address` names in a CSpace of one CNode, which most are; `None` for any other, and where
@@ -95,14 +89,16 @@ pub(crate) fn single_level(root: Words, address: u64) -> Option<Ref<Slot>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cap::Cap;
 
-    fn cnode(object: u64, radix: u8, guard_size: u8, guard: u64) -> Cap {
+    fn cnode(object: u64, radix: u8, guard_size: u8, guard: u64) -> Words {
         Cap::CNode {
             object,
             radix,
             guard_size,
             guard,
         }
+        .words()
     }
 
     #[test]
@@ -135,10 +131,9 @@ mod tests {
         for (radix, guard_size) in [(4, 60), (4, 59), (12, 52), (1, 63), (0, 63), (8, 0)] {
             for guard in [0, 1, 5] {
                 let root = cnode(0x1000, radix, guard_size, guard);
-                let (first, second) = root.encode();
                 for address in [0, 1, 3, 0x13, 0x53, 0x1003, 0x5003, 0xd, u64::MAX] {
                     let long = resolve(root, address, 64).ok().map(|found| found.slot);
-                    if let Some(slot) = single_level(Words(first, second), address) {
+                    if let Some(slot) = single_level(root, address) {
                         assert_eq!(Some(slot), long);
                         found += 1;
                     } else {
@@ -158,7 +153,7 @@ mod tests {
     fn a_second_level_takes_the_remaining_bits() {
         crate::mem::install_test_memory(1 << 21);
         let root = cnode(0x1000, 4, 0, 0);
-        slot_at(0x1000, 3).set_cap(cnode(0x2000, 8, 0, 0));
+        slot_at(0x1000, 3).set_words(cnode(0x2000, 8, 0, 0));
         let found = resolve(root, 0x342, 12).expect("second level");
         assert_eq!(found.slot.bits(), 0x2000 + 0x42 * 32);
         let early = resolve(root, 0x442, 12).expect("an empty slot ends the walk");

@@ -1,11 +1,14 @@
-//! The short way of what happens most: a call to a server that waits without time of its own, a fault or a guest's exit
-//! whose handler waits like that, and the answer of either with which it waits for the next.
+//! The short way of what happens most: a call to a server that waits, a fault or a guest's exit whose handler waits, and the
+//! answer of either with which it waits for the next.
 //!
 //! Always: a decision looks and changes nothing; `None` sends the call down the long way. What is decided cannot fail, and
-//! leaves the kernel as the long way would (`tests/fastpath.rs`), with one difference, which is seL4's: the time is not
-//! read. The context stays the same one, so nothing is booked and the timer stands as it was set for it; whoever
-//! enters the kernel next books all of it.
+//! leaves the kernel as the long way would (`tests/fastpath.rs`), with one difference, which is seL4's: where the context
+//! goes along, the time is not read. The context stays the same one, so nothing is booked and the timer stands as it was
+//! set for it; whoever enters the kernel next books all of it. Where each has time of its own, the time is booked as ever.
 
+mod turn;
+
+use self::turn::{Lent, Own, Plain, Turn};
 use crate::kernel::{Action, Kernel};
 use crate::machine::{Machine, Next};
 use crate::mem::{Page, Ref};
@@ -19,6 +22,8 @@ use words::x86::vector;
 
 /// Label and length of a message information word: what arrives of it when no capability is sent.
 const ARRIVES: u64 = !0xf80;
+/// Length.
+const LENGTH: u64 = 0x7f;
 /// Length and number of extra capabilities.
 const SIZE: u64 = 0x1ff;
 
@@ -28,16 +33,21 @@ const fn is_plain(label: u64) -> bool {
     label == fault::VM_FAULT || label >= fault::EXIT_FIRST
 }
 
-/// A message that fits in registers: its information word.
+/// A message without capabilities: its information word.
 #[derive(Clone, Copy)]
-struct Short(u64);
+struct Bare(u64);
 
-impl Short {
-    /// The current thread's message, if it has no more than four words and no capabilities.
+impl Bare {
+    /// The current thread's message, if it has no capabilities and, unless [`Turn::LONG`], no more words than registers hold.
     #[inline(always)]
-    fn of(tcb: Ref<Tcb>) -> Option<Self> {
+    fn of<T: Turn>(tcb: Ref<Tcb>) -> Option<Self> {
         let info = tcb.context.rsi.get();
-        (info & SIZE <= MSG_REGISTERS as u64).then_some(Self(info & ARRIVES))
+        let most = if T::LONG {
+            LENGTH
+        } else {
+            MSG_REGISTERS as u64
+        };
+        (info & SIZE <= most).then_some(Self(info & ARRIVES))
     }
 
     #[inline(always)]
@@ -45,59 +55,52 @@ impl Short {
         MessageInfo::from_word(self.0).label()
     }
 
-    /// Moves it.
     #[inline(always)]
-    fn transfer(self, from: Ref<Tcb>, to: Ref<Tcb>, badge: u64) {
-        let length = self.0 & SIZE;
-        for n in 0..MSG_REGISTERS {
-            if n as u64 == length {
-                break;
-            }
-            to.set_mr(n, from.mr(n));
-        }
-        to.context.rsi.set(self.0);
-        to.context.rdi.set(badge);
+    const fn length(self) -> usize {
+        (self.0 & LENGTH) as usize
     }
 }
 
-/// The running thread and its context, which it passes on.
+/// The running thread and its context.
 #[derive(Clone, Copy)]
 struct Giver {
     tcb: Ref<Tcb>,
     sc: Ref<SchedContext>,
 }
 
-/// A receiver that can take over the current context, and where it goes on.
-struct Receiver {
+/// A receiver that can run at once, and where it goes on.
+struct Receiver<T> {
     tcb: Ref<Tcb>,
     reply: Ref<Reply>,
     root: Ref<Page>,
+    turn: T,
 }
 
-/// A call that only moves a message and the context.
-struct Call {
+/// A call that only moves a message, and the processor.
+struct Call<T> {
     caller: Giver,
     endpoint: Ref<Endpoint>,
-    receiver: Receiver,
+    receiver: Receiver<T>,
     badge: u64,
-    message: Short,
+    message: Bare,
 }
 
 /// A fault of the current thread whose handler takes it at once.
-struct Delivery {
+struct Delivery<T> {
     faulter: Giver,
     endpoint: Ref<Endpoint>,
-    receiver: Receiver,
+    receiver: Receiver<T>,
     badge: u64,
 }
 
-/// An answer to the caller whose context the server runs on, and the server's wait for the next message.
+/// An answer to a caller that can run at once, and the server's wait for the next message.
 #[derive(Clone, Copy)]
-struct Answer {
+struct Answer<T> {
     server: Giver,
-    message: Short,
+    message: Bare,
     reply: Ref<Reply>,
     caller: Ref<Tcb>,
+    turn: T,
     endpoint: Ref<Endpoint>,
     rights: Rights,
 }
@@ -123,41 +126,69 @@ impl<M: Machine> Kernel<M> {
                 let caller = self.giver();
                 let slot = Self::slot_of(caller.tcb, caller.tcb.context.rdi.get())?;
                 match slot.words().callable() {
-                    Some(to) => self
-                        .decide_call(caller, to)
-                        .map(|call| self.perform_call(&call)),
+                    Some(to) => match self.decide_call::<Plain>(caller, to) {
+                        Some(call) => Some(self.perform_call(&call)),
+                        None => self.fast_otherwise(number),
+                    },
                     None => slot
                         .words()
                         .frame()
                         .map(|frame| self.call_frame(slot, frame)),
                 }
             }
-            syscall::REPLY_RECV => {
-                let answer = self.decide_answer()?;
-                self.decide_content(&answer)
-                    .map(|content| self.perform_answer(&answer, content))
-            }
+            syscall::REPLY_RECV => match self.decide_answer::<Plain>() {
+                Some((answer, content)) => Some(self.perform_answer(&answer, content)),
+                None => self.fast_otherwise(number),
+            },
             _ => None,
         }
+    }
+
+    /// A call or an answer that is short, though not plain.
+    #[cold]
+    #[inline(never)]
+    fn fast_otherwise(&mut self, number: i64) -> Option<Next> {
+        // With a message that fits in registers it would have been plain.
+        if Bare::of::<Plain>(self.current).is_none()
+            && let Some(next) = self.fast_with::<Lent<true>>(number)
+        {
+            return Some(next);
+        }
+        self.fast_with::<Own>(number)
+    }
+
+    #[inline(always)]
+    fn fast_with<T: Turn>(&mut self, number: i64) -> Option<Next> {
+        if number == syscall::CALL {
+            let call = self.decide_current_call::<T>()?;
+            Some(self.perform_call(&call))
+        } else {
+            let (answer, content) = self.decide_answer::<T>()?;
+            Some(self.perform_answer(&answer, content))
+        }
+    }
+
+    fn decide_current_call<T: Turn>(&self) -> Option<Call<T>> {
+        let caller = self.giver();
+        let slot = Self::slot_of(caller.tcb, caller.tcb.context.rdi.get())?;
+        self.decide_call(caller, slot.words().callable()?)
     }
 
     /// Whether a system call has a short way now.
     #[cfg(test)]
     pub(crate) fn has_fast_syscall(&self, number: i64) -> bool {
-        let giver = self.giver();
         match number {
             syscall::CALL => {
-                Self::slot_of(giver.tcb, giver.tcb.context.rdi.get()).is_some_and(|slot| match slot
-                    .words()
-                    .callable()
-                {
-                    Some(to) => self.decide_call(giver, to).is_some(),
-                    None => slot.words().frame().is_some(),
-                })
+                let current = self.current;
+                let slot = Self::slot_of(current, current.context.rdi.get());
+                slot.is_some_and(|slot| slot.words().frame().is_some())
+                    || self.decide_current_call::<Lent<true>>().is_some()
+                    || self.decide_current_call::<Own>().is_some()
             }
-            syscall::REPLY_RECV => self
-                .decide_answer()
-                .is_some_and(|answer| self.decide_content(&answer).is_some()),
+            syscall::REPLY_RECV => {
+                self.decide_answer::<Lent<true>>().is_some()
+                    || self.decide_answer::<Own>().is_some()
+            }
             _ => false,
         }
     }
@@ -165,14 +196,28 @@ impl<M: Machine> Kernel<M> {
     /// Delivers an exception of the current thread the short way, if it has one.
     #[inline(always)]
     pub fn fast_exception(&mut self, number: u8, code: u64, cr2: u64) -> Option<Next> {
+        match self.fast_exception_with::<Plain>(number, code, cr2) {
+            None => self.exception_on_own_time(number, code, cr2),
+            next => next,
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn exception_on_own_time(&mut self, number: u8, code: u64, cr2: u64) -> Option<Next> {
+        self.fast_exception_with::<Own>(number, code, cr2)
+    }
+
+    #[inline(always)]
+    fn fast_exception_with<T: Turn>(&mut self, number: u8, code: u64, cr2: u64) -> Option<Next> {
         match number {
             // It may only want the FPU.
             vector::NM => None,
             vector::PF => {
                 let words = Self::page_fault_words(self.current, code, cr2);
-                self.fast_fault(fault::VM_FAULT, &words)
+                self.fast_fault_with::<T>(fault::VM_FAULT, &words)
             }
-            _ => self.fast_fault(fault::USER_EXCEPTION, &[u64::from(number), code]),
+            _ => self.fast_fault_with::<T>(fault::USER_EXCEPTION, &[u64::from(number), code]),
         }
     }
 
@@ -198,8 +243,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline(always)]
-    fn decide_call(&self, caller: Giver, (endpoint, badge): (Ref<Endpoint>, u64)) -> Option<Call> {
-        let message = Short::of(caller.tcb)?;
+    fn decide_call<T: Turn>(
+        &self,
+        caller: Giver,
+        (endpoint, badge): (Ref<Endpoint>, u64),
+    ) -> Option<Call<T>> {
+        let message = Bare::of::<T>(caller.tcb)?;
         let receiver = self.decide_receiver(endpoint)?;
         Some(Call {
             caller,
@@ -210,35 +259,52 @@ impl<M: Machine> Kernel<M> {
         })
     }
 
-    /// The first in the endpoint's queue, if it can answer and has no context.
+    /// The first in the endpoint's queue, if it can answer.
     #[inline(always)]
-    fn decide_receiver(&self, endpoint: Ref<Endpoint>) -> Option<Receiver> {
+    fn decide_receiver<T: Turn>(&self, endpoint: Ref<Endpoint>) -> Option<Receiver<T>> {
         let tcb = endpoint.head.get()?;
-        // Of the two that hardly ever are there, one look is for both.
-        let occupied = tcb.sc.get().is_some() | tcb.vcpu.get().is_some();
-        if tcb.state.get() != State::BlockedOnReceive || occupied || !self.would_run(tcb) {
+        if tcb.state.get() != State::BlockedOnReceive || !self.would_run(tcb) {
             return None;
         }
         Some(Receiver {
             tcb,
+            turn: T::of_receiver(self, tcb)?,
             reply: tcb.reply.get()?,
             root: self.thread_space(tcb)?,
         })
     }
 
     #[inline(always)]
-    fn perform_call(&mut self, call: &Call) -> Next {
+    fn perform_call<T: Turn>(&mut self, call: &Call<T>) -> Next {
         let (caller, receiver) = (call.caller, &call.receiver);
         caller.sc.count_message();
-        call.message.transfer(caller.tcb, receiver.tcb, call.badge);
+        self.move_message::<T>(call.message, caller.tcb, receiver.tcb, call.badge);
         self.hand_over(caller, call.endpoint, receiver);
-        self.load_thread(receiver.tcb, receiver.root, caller.sc)
+        self.load_thread(receiver.tcb, receiver.root, receiver.turn.context(caller))
     }
 
-    /// The receiver leaves its queue and runs on the current context; the current thread waits for its answer.
     #[inline(always)]
-    fn hand_over(&mut self, caller: Giver, endpoint: Ref<Endpoint>, receiver: &Receiver) {
-        let Receiver { tcb, reply, .. } = *receiver;
+    fn move_message<T: Turn>(&self, message: Bare, from: Ref<Tcb>, to: Ref<Tcb>, badge: u64) {
+        let mut length = message.length();
+        Self::move_registers(from, to, length);
+        if T::LONG && length > MSG_REGISTERS {
+            length = self.move_buffer_words(from, to, length);
+        }
+        to.context.rsi.set(message.0 & !LENGTH | length as u64);
+        to.context.rdi.set(badge);
+    }
+
+    /// The receiver leaves its queue and runs; the current thread waits for its answer.
+    #[inline(always)]
+    fn hand_over<T: Turn>(
+        &mut self,
+        caller: Giver,
+        endpoint: Ref<Endpoint>,
+        receiver: &Receiver<T>,
+    ) {
+        let Receiver {
+            tcb, reply, turn, ..
+        } = *receiver;
         let next = tcb.queue_next.get();
         endpoint.head.set(next);
         match next {
@@ -250,29 +316,39 @@ impl<M: Machine> Kernel<M> {
         reply.tcb.set(Some(caller.tcb));
         caller.tcb.reply.set(Some(reply));
         caller.tcb.state.set(State::BlockedOnReply);
-        reply.push_onto(caller.sc);
-        self.pass_context(caller, tcb);
+        T::push(reply, caller);
+        self.pass_turn(caller, tcb, turn);
     }
 
-    /// The current context and the processor go to a thread that is ready to run.
+    /// The processor goes to a thread that is ready to run.
     #[inline(always)]
-    fn pass_context(&mut self, from: Giver, to: Ref<Tcb>) {
-        from.tcb.sc.set(None);
-        from.sc.tcb.set(Some(to));
-        to.sc.set(Some(from.sc));
+    fn pass_turn<T: Turn>(&mut self, from: Giver, to: Ref<Tcb>, turn: T) {
         to.state.set(State::Running);
         self.current = to;
+        turn.begin(self, from, to);
+    }
+
+    /// Delivers an exit of the current thread's guest, if the way is plain. The words are those the long way would be given.
+    #[inline(always)]
+    pub(crate) fn fast_exit(&mut self, label: u64, words: &[u64]) -> Option<Next> {
+        self.fast_fault_with::<Plain>(label, words)
     }
 
     /// Delivers a fault of the current thread the short way, if it has one. The words are those the long way would be given.
-    #[inline(always)]
+    #[inline(never)]
     pub(crate) fn fast_fault(&mut self, label: u64, words: &[u64]) -> Option<Next> {
-        let delivery = self.decide_delivery()?;
+        self.fast_fault_with::<Plain>(label, words)
+            .or_else(|| self.fast_fault_with::<Own>(label, words))
+    }
+
+    #[inline(always)]
+    fn fast_fault_with<T: Turn>(&mut self, label: u64, words: &[u64]) -> Option<Next> {
+        let delivery = self.decide_delivery::<T>()?;
         Some(self.perform_delivery(&delivery, label, words))
     }
 
     #[inline(always)]
-    fn decide_delivery(&self) -> Option<Delivery> {
+    fn decide_delivery<T: Turn>(&self) -> Option<Delivery<T>> {
         let faulter = self.giver();
         let (endpoint, badge) = faulter.tcb.slots[slots::FAULT].words().callable()?;
         let receiver = self.decide_receiver(endpoint)?;
@@ -285,7 +361,12 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline(always)]
-    fn perform_delivery(&mut self, delivery: &Delivery, label: u64, words: &[u64]) -> Next {
+    fn perform_delivery<T: Turn>(
+        &mut self,
+        delivery: &Delivery<T>,
+        label: u64,
+        words: &[u64],
+    ) -> Next {
         let Receiver { tcb, root, .. } = delivery.receiver;
         let faulter = delivery.faulter;
         faulter.sc.count_message();
@@ -301,13 +382,13 @@ impl<M: Machine> Kernel<M> {
         tcb.context.rsi.set(info.word());
         tcb.context.rdi.set(delivery.badge);
         self.hand_over(faulter, delivery.endpoint, &delivery.receiver);
-        self.load_thread(tcb, root, faulter.sc)
+        self.load_thread(tcb, root, delivery.receiver.turn.context(faulter))
     }
 
     #[inline(always)]
-    fn decide_answer(&self) -> Option<Answer> {
+    fn decide_answer<T: Turn>(&self) -> Option<(Answer<T>, Content)> {
         let server = self.giver();
-        let message = Short::of(server.tcb)?;
+        let message = Bare::of::<T>(server.tcb)?;
         let context = &server.tcb.context;
         let reply = Self::slot_of(server.tcb, context.r12.get())?
             .words()
@@ -315,35 +396,31 @@ impl<M: Machine> Kernel<M> {
         let (endpoint, rights) = Self::slot_of(server.tcb, context.rdi.get())?
             .words()
             .receivable()?;
-        if !reply.is_top_of(server.sc) {
-            return None;
-        }
-        // The top of a stack has a caller that waits for its answer.
         let caller = reply.tcb.get()?;
+        let turn = T::of_caller(self, server, reply, caller)?;
         if let Some(notification) = server.tcb.notification.get()
             && notification.is_active()
         {
             return None;
         }
-        if endpoint.waiting() == Waiting::Senders
-            || caller.sc.get().is_some()
-            || !self.would_run(caller)
-        {
+        if endpoint.waiting() == Waiting::Senders || !self.would_run(caller) {
             return None;
         }
-        Some(Answer {
+        let answer = Answer {
             server,
             message,
             reply,
             caller,
+            turn,
             endpoint,
             rights,
-        })
+        };
+        Some((answer, self.decide_content(caller, message)?))
     }
 
     #[inline(always)]
-    fn decide_content(&self, answer: &Answer) -> Option<Content> {
-        let (caller, end) = (answer.caller, answer.message.label());
+    fn decide_content(&self, caller: Ref<Tcb>, answer: Bare) -> Option<Content> {
+        let end = answer.label();
         match (caller.fault.get().label, caller.vcpu.get()) {
             (0, None) => Some(Content::Message(self.thread_space(caller)?)),
             // With another label the thread stays stopped.
@@ -357,14 +434,14 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline(always)]
-    fn perform_answer(&mut self, answer: &Answer, content: Content) -> Next {
+    fn perform_answer<T: Turn>(&mut self, answer: &Answer<T>, content: Content) -> Next {
         let Answer { server, caller, .. } = *answer;
         match content {
             Content::Message(root) => {
                 server.sc.count_message();
-                answer.message.transfer(server.tcb, caller, 0);
+                self.move_message::<T>(answer.message, server.tcb, caller, 0);
                 self.hand_back(answer);
-                self.load_thread(caller, root, server.sc)
+                self.load_thread(caller, root, answer.turn.context(server))
             }
             Content::Restart(root) => self.restart_caller(*answer, root),
             Content::Resume(vcpu) => self.resume_guest(*answer, vcpu),
@@ -372,14 +449,14 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline(never)]
-    fn restart_caller(&mut self, answer: Answer, root: Ref<Page>) -> Next {
+    fn restart_caller<T: Turn>(&mut self, answer: Answer<T>, root: Ref<Page>) -> Next {
         self.fault_reply(answer.caller, answer.server.tcb);
         self.end_fault(&answer);
-        self.load_thread(answer.caller, root, answer.server.sc)
+        self.load_thread(answer.caller, root, answer.turn.context(answer.server))
     }
 
     #[inline(never)]
-    fn resume_guest(&mut self, answer: Answer, vcpu: Ref<Vcpu>) -> Next {
+    fn resume_guest<T: Turn>(&mut self, answer: Answer<T>, vcpu: Ref<Vcpu>) -> Next {
         self.fault_reply(answer.caller, answer.server.tcb);
         self.end_fault(&answer);
         match self.vcpu_prepare(vcpu) {
@@ -396,23 +473,24 @@ impl<M: Machine> Kernel<M> {
     }
 
     #[inline(always)]
-    fn end_fault(&mut self, answer: &Answer) {
+    fn end_fault<T: Turn>(&mut self, answer: &Answer<T>) {
         answer.caller.fault.set(Fault::default());
         self.hand_back(answer);
     }
 
-    /// The server gives the context back and waits in the endpoint with the same reply object.
+    /// The server gives a lent context back, and waits in the endpoint with the same reply object.
     #[inline(always)]
-    fn hand_back(&mut self, answer: &Answer) {
+    fn hand_back<T: Turn>(&mut self, answer: &Answer<T>) {
         let Answer {
             server,
             reply,
             caller,
+            turn,
             endpoint,
             rights,
             ..
         } = *answer;
-        reply.pop_from(server.sc);
+        T::pop(reply, server);
         caller.reply.set(None);
         let waiting = server.tcb;
         waiting.blocked_on.set(endpoint.bits());
@@ -420,7 +498,7 @@ impl<M: Machine> Kernel<M> {
         waiting.reply.set(Some(reply));
         reply.tcb.set(Some(waiting));
         waiting.state.set(State::BlockedOnReceive);
-        self.pass_context(server, caller);
+        self.pass_turn(server, caller, turn);
         if endpoint.head.get().is_none() {
             waiting.queue_prev.set(None);
             waiting.queue_next.set(None);

@@ -11,7 +11,7 @@ use crate::object::tcb::{Fault, State, slots};
 use sel4_abi::message::MessageInfo;
 use sel4_abi::{LookupFailure, MSG_REGISTERS, fault};
 
-/// Register order of an unknown-syscall message's first 15 words, as indices of the user context.
+/// Register order of an unknown-syscall message, as indices of the user context.
 const SYSCALL_REGISTERS: [usize; 18] =
     [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 0, 1, 2];
 
@@ -38,12 +38,13 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn deliver_fault(&mut self, tcb: Ref<Tcb>, handler: usize, may_donate: bool) {
-        match tcb.slots[handler].cap() {
+        let cap = tcb.slots[handler].cap();
+        match cap {
             Cap::Endpoint {
                 object,
                 badge,
                 rights,
-            } if crate::object::tcb::valid_fault_handler(tcb.slots[handler].cap()) => {
+            } if crate::object::tcb::valid_fault_handler(cap) => {
                 let send = Send {
                     blocking: true,
                     is_call: true,
@@ -121,57 +122,38 @@ impl<M: Machine> Kernel<M> {
         self.fault(tcb, fault::CAP_FAULT, &words[..3 + count]);
     }
 
-    /// The words of a fault message, in order.
-    fn fault_words(&mut self, tcb: Ref<Tcb>) -> ([u64; fault::UNKNOWN_SYSCALL_LENGTH], usize) {
-        let record = tcb.fault.get();
-        let mut words = [0; fault::UNKNOWN_SYSCALL_LENGTH];
-        let length = match record.label {
+    /// Tells `receiver` of the thread's fault.
+    pub(crate) fn transfer_fault(&mut self, tcb: Ref<Tcb>, receiver: Ref<Tcb>) -> MessageInfo {
+        let Fault {
+            label,
+            words,
+            length,
+        } = tcb.fault.get();
+        let c = &tcb.context;
+        let length = match label {
             fault::UNKNOWN_SYSCALL => {
-                for (word, register) in words.iter_mut().zip(SYSCALL_REGISTERS) {
-                    *word = tcb.register(register).get();
+                // The last word is the system call's number.
+                let mut message = [words[0]; fault::UNKNOWN_SYSCALL_LENGTH];
+                let registers = c.registers();
+                for (word, register) in message.iter_mut().zip(SYSCALL_REGISTERS) {
+                    *word = registers[register].get();
                 }
-                words[18] = record.words[0];
-                fault::UNKNOWN_SYSCALL_LENGTH
+                self.put_words(receiver, &message)
             }
             fault::USER_EXCEPTION => {
-                words[..3].copy_from_slice(&[0, 1, 2].map(|n| tcb.register(n).get()));
-                words[3..5].copy_from_slice(&record.words[..2]);
-                fault::USER_EXCEPTION_LENGTH
+                let message = [c.rip.get(), c.rsp.get(), c.rflags.get(), words[0], words[1]];
+                self.put_words(receiver, &message)
             }
-            fault::TIMEOUT => {
-                words[0] = record.words[0];
-                match tcb.sc.get() {
-                    Some(sc) => {
-                        words[1] = self.take_consumed(sc);
-                        2
-                    }
-                    None => 1,
+            fault::TIMEOUT => match tcb.sc.get() {
+                Some(sc) => {
+                    let consumed = self.take_consumed(sc);
+                    self.put_words(receiver, &[words[0], consumed])
                 }
-            }
-            _ => {
-                words[..record.length].copy_from_slice(&record.words[..record.length]);
-                record.length
-            }
+                None => self.put_words(receiver, &words[..1]),
+            },
+            _ => self.put_words(receiver, &words[..length]),
         };
-        (words, length)
-    }
-
-    pub(crate) fn transfer_fault(&mut self, tcb: Ref<Tcb>, receiver: Ref<Tcb>) -> MessageInfo {
-        let (words, mut length) = self.fault_words(tcb);
-        for (n, &word) in words[..length].iter().enumerate().take(MSG_REGISTERS) {
-            receiver.set_mr(n, word);
-        }
-        if length > MSG_REGISTERS {
-            match self.ipc_buffer(receiver, true) {
-                Some(buffer) => {
-                    for (n, &word) in words[..length].iter().enumerate().skip(MSG_REGISTERS) {
-                        buffer.msg[n].set(word);
-                    }
-                }
-                None => length = MSG_REGISTERS,
-            }
-        }
-        MessageInfo::new(tcb.fault.get().label, 0, 0, length as u64)
+        MessageInfo::new(label, 0, 0, length as u64)
     }
 
     /// Applies the handler's reply to the faulted thread; whether the thread goes on.

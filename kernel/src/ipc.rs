@@ -1,14 +1,14 @@
 //! Moving a message from one thread to another: words, capabilities, badge.
 
-use crate::cap::Cap;
-use crate::kernel::{Done, Fail, Kernel};
+use crate::cap::{Cap, Words};
+use crate::kernel::{Done, Fail, Kernel, Message};
 use crate::machine::Machine;
 use crate::mem::Ref;
 use crate::object::tcb::slots;
 use crate::object::{Endpoint, Tcb};
 use crate::slot::{self, Slot};
 use sel4_abi::message::MessageInfo;
-use sel4_abi::{Error, LookupFailure, MSG_MAX_EXTRA_CAPS, MSG_REGISTERS};
+use sel4_abi::{Error, LookupFailure, MSG_MAX_EXTRA_CAPS, MSG_MAX_LENGTH, MSG_REGISTERS};
 
 impl<M: Machine> Kernel<M> {
     /// Transfers `sender`'s message, or its fault, to `receiver`.
@@ -38,28 +38,46 @@ impl<M: Machine> Kernel<M> {
         receiver: Ref<Tcb>,
     ) -> MessageInfo {
         let info = MessageInfo::from_word(sender.context.rsi.get());
-        for n in 0..MSG_REGISTERS.min(info.length()) {
-            receiver.set_mr(n, sender.mr(n));
-        }
         let mut length = info.length();
-        if length > MSG_REGISTERS || info.extra_caps() > 0 {
-            let (from, to) = (
-                self.ipc_buffer(sender, false),
-                self.ipc_buffer(receiver, true),
-            );
-            match (from, to) {
-                (Some(from), Some(to)) => {
-                    for n in MSG_REGISTERS..length {
-                        to.msg[n].set(from.msg[n].get());
-                    }
-                }
-                _ => length = length.min(MSG_REGISTERS),
-            }
-            if grant && info.extra_caps() > 0 {
-                return self.transfer_caps(sender, endpoint, receiver, info, length);
-            }
+        Self::move_registers(sender, receiver, length);
+        if length > MSG_REGISTERS {
+            length = self.move_buffer_words(sender, receiver, length);
+        }
+        if grant && info.extra_caps() > 0 {
+            return self.transfer_caps(sender, endpoint, receiver, info, length);
         }
         MessageInfo::new(info.label(), 0, 0, length as u64)
+    }
+
+    /// Moves the words of a message that are in registers, if it is so long.
+    #[inline(always)]
+    pub(crate) fn move_registers(sender: Ref<Tcb>, receiver: Ref<Tcb>, length: usize) {
+        for n in 0..MSG_REGISTERS {
+            if n == length {
+                break;
+            }
+            receiver.set_mr(n, sender.mr(n));
+        }
+    }
+
+    /// Moves the words that are in no registers; how many arrive with those that are.
+    pub(crate) fn move_buffer_words(
+        &self,
+        sender: Ref<Tcb>,
+        receiver: Ref<Tcb>,
+        length: usize,
+    ) -> usize {
+        let (Some(from), Some(to)) = (
+            self.ipc_buffer(sender, false),
+            self.ipc_buffer(receiver, true),
+        ) else {
+            return MSG_REGISTERS;
+        };
+        let length = length.min(MSG_MAX_LENGTH);
+        for n in MSG_REGISTERS..length {
+            to.msg[n].set(from.msg[n].get());
+        }
+        length
     }
 
     /// Extra capabilities: those of the very endpoint arrive as badges, the first other one goes to the receive slot.
@@ -106,7 +124,7 @@ impl<M: Machine> Kernel<M> {
         let root = self
             .lookup_thread_slot(receiver, buffer.receive_cnode.get())
             .ok()?
-            .cap();
+            .words();
         let (index, depth) = (buffer.receive_index.get(), buffer.receive_depth.get());
         let slot = self.lookup_slot(root, index, depth, false).ok()?;
         slot.is_empty().then_some(slot)
@@ -157,6 +175,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// Writes an invocation's result to the thread that called.
+    #[inline(always)]
     pub(crate) fn answer(&mut self, tcb: Ref<Tcb>, done: Done) {
         match done {
             Done::Silent => {}
@@ -164,7 +183,7 @@ impl<M: Machine> Kernel<M> {
                 tcb.context.rdi.set(0);
                 tcb.context.rsi.set(MessageInfo::new(0, 0, 0, 0).word());
             }
-            Done::Few(words, count) => {
+            Done::Words(words, count) => {
                 for (n, &word) in words.iter().enumerate().take(count) {
                     tcb.set_mr(n, word);
                 }
@@ -173,8 +192,15 @@ impl<M: Machine> Kernel<M> {
                     .rsi
                     .set(MessageInfo::new(0, 0, 0, count as u64).word());
             }
-            Done::Words(words, count) => self.answer_words(tcb, 0, &words[..count]),
         }
+    }
+
+    /// Answers the running thread's invocation `msg` with words of which there may be more than registers.
+    pub(crate) fn answer_long(&mut self, msg: &Message, words: &[u64]) -> Done {
+        if msg.is_call {
+            self.answer_words(self.current, 0, words);
+        }
+        Done::Silent
     }
 
     /// Writes an error reply.
@@ -182,25 +208,32 @@ impl<M: Machine> Kernel<M> {
         self.answer_words(tcb, error as u64, words);
     }
 
+    #[inline(never)]
     fn answer_words(&mut self, tcb: Ref<Tcb>, label: u64, words: &[u64]) {
-        let mut length = words.len();
-        for (n, &word) in words.iter().enumerate().take(MSG_REGISTERS) {
-            tcb.set_mr(n, word);
-        }
-        if length > MSG_REGISTERS {
-            match self.ipc_buffer(tcb, true) {
-                Some(buffer) => {
-                    for (n, &word) in words.iter().enumerate().skip(MSG_REGISTERS) {
-                        buffer.msg[n].set(word);
-                    }
-                }
-                None => length = MSG_REGISTERS,
-            }
-        }
+        let length = self.put_words(tcb, words);
         tcb.context.rdi.set(0);
         tcb.context
             .rsi
             .set(MessageInfo::new(label, 0, 0, length as u64).word());
+    }
+
+    /// Writes the words of a message to the thread that gets it; how many arrive.
+    #[inline(always)]
+    pub(crate) fn put_words(&self, tcb: Ref<Tcb>, words: &[u64]) -> usize {
+        for (n, &word) in words.iter().enumerate().take(MSG_REGISTERS) {
+            tcb.set_mr(n, word);
+        }
+        if words.len() <= MSG_REGISTERS {
+            return words.len();
+        }
+        let Some(buffer) = self.ipc_buffer(tcb, true) else {
+            return MSG_REGISTERS;
+        };
+        let rest = &words[MSG_REGISTERS..];
+        for (to, &word) in buffer.msg[MSG_REGISTERS..].iter().zip(rest) {
+            to.set(word);
+        }
+        words.len()
     }
 
     /// Resolves an address in a thread's CSpace.
@@ -220,12 +253,17 @@ impl<M: Machine> Kernel<M> {
     /// Resolves (index, depth) under `root` for a CNode operation.
     pub(crate) fn lookup_slot(
         &self,
-        root: Cap,
+        root: Words,
         index: u64,
         depth: u64,
         source: bool,
     ) -> Result<Ref<Slot>, Fail> {
-        if !matches!(root, Cap::CNode { .. }) {
+        if depth == 64
+            && let Some(slot) = crate::cspace::single_level(root, index)
+        {
+            return Ok(slot);
+        }
+        if root.cnode().is_none() {
             return Err(Fail::lookup(source, LookupFailure::InvalidRoot));
         }
         if !(1..=64).contains(&depth) {
@@ -246,7 +284,7 @@ impl<M: Machine> Kernel<M> {
     /// The empty slot (index, depth) under `root`.
     pub(crate) fn lookup_empty(
         &self,
-        root: Cap,
+        root: Words,
         index: u64,
         depth: u64,
     ) -> Result<Ref<Slot>, Fail> {

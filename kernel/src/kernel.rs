@@ -130,35 +130,25 @@ impl Message {
     }
 }
 
-/// Most words an invocation answers.
-pub const MAX_ANSWER: usize = 64;
-
-/// A finished invocation. One lives on the kernel stack for one call; without a heap the words have no other place.
-#[allow(clippy::large_enum_variant)]
+/// A finished invocation.
 pub enum Done {
     /// Success, no words.
     Empty,
     /// Success with words that fit in registers.
-    Few([u64; MSG_REGISTERS], usize),
-    /// Success with words.
-    Words([u64; MAX_ANSWER], usize),
+    Words([u64; MSG_REGISTERS], usize),
     /// Success; nothing is written to the caller (it was answered already, or will be later).
     Silent,
 }
 
 impl Done {
-    /// Success with these words (64 at most).
+    /// Success with these words; [`Kernel::answer_long`] is for more than fit in registers.
     #[must_use]
     #[inline(always)]
-    pub fn words(words: &[u64]) -> Self {
-        if words.len() <= MSG_REGISTERS {
-            let mut few = [0; MSG_REGISTERS];
-            few[..words.len()].copy_from_slice(words);
-            return Self::Few(few, words.len());
-        }
-        let mut all = [0; MAX_ANSWER];
-        all[..words.len()].copy_from_slice(words);
-        Self::Words(all, words.len())
+    pub fn words<const N: usize>(words: &[u64; N]) -> Self {
+        const { assert!(N <= MSG_REGISTERS) };
+        let mut all = [0; MSG_REGISTERS];
+        all[..N].copy_from_slice(words);
+        Self::Words(all, N)
     }
 }
 

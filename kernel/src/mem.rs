@@ -192,9 +192,10 @@ pub struct Buffer {
 
 const _: () = assert!(size_of::<Buffer>() == 1024);
 
-/// The reference to a slot that lies inside another object.
-pub(crate) fn slot_ref(slot: *const crate::slot::Slot) -> Ref<crate::slot::Slot> {
-    Ref::at(slot.expose_provenance() as u64 - window())
+/// The reference to what lies inside an object of the window.
+#[inline(always)]
+pub(crate) fn inside<T>(part: *const T) -> Ref<T> {
+    Ref::at((part.expose_provenance() as u64).wrapping_sub(window()))
 }
 
 /// A link to nothing.

@@ -102,7 +102,10 @@ impl<M: Machine> Kernel<M> {
 
     /// Time passes: on every kernel entry that counts.
     pub(crate) fn update_time(&mut self) {
-        let now = self.machine.now();
+        self.time_is(self.machine.now());
+    }
+
+    pub(crate) fn time_is(&mut self, now: u64) {
         self.consumed += now.saturating_sub(self.now);
         self.now = now;
     }
@@ -429,26 +432,52 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
+    /// Whether nobody waits whose time has come.
+    pub(crate) fn nobody_due(&self, now: u64) -> bool {
+        let first = self.queues.release.get().and_then(|tcb| tcb.sc.get());
+        first.is_none_or(|sc| sc.head_refill().time.get() > now)
+    }
+
     /// Decides who runs, books time when the context changes, and sets the timer.
     pub(crate) fn schedule(&mut self) {
         self.awaken();
         if self.action != Action::Keep {
-            let was_running = self.is_schedulable(self.current);
-            if was_running {
-                self.ready_push_head(self.current);
-            }
-            let next = match self.action {
-                Action::Candidate(tcb) if self.is_schedulable(tcb) => self.weigh(tcb, was_running),
-                _ => self.choose(),
-            };
+            self.current = self.choose_next();
             self.action = Action::Keep;
-            self.ready_remove(next);
-            self.current = next;
         }
         self.switch_context();
         if self.reprogram {
             self.reprogram = false;
             self.set_timer();
+        }
+    }
+
+    /// Who runs now; the current thread may have to make room, and the candidate may have to wait.
+    fn choose_next(&mut self) -> Ref<Tcb> {
+        let current = self.current;
+        let priority = current.priority.get();
+        let was_running = self.is_schedulable(current);
+        let candidate = match self.action {
+            Action::Candidate(tcb) if self.is_schedulable(tcb) => Some(tcb),
+            _ => None,
+        };
+        // At the head of its queue nobody would come before it.
+        if was_running
+            && !current.in_ready_queue.get()
+            && candidate.is_none_or(|tcb| tcb.priority.get() <= priority)
+            && self.queues.none_above(priority)
+        {
+            if let Some(tcb) = candidate {
+                self.ready_insert(tcb, tcb.priority.get() < priority);
+            }
+            return current;
+        }
+        if was_running {
+            self.ready_push_head(current);
+        }
+        match candidate {
+            Some(tcb) => self.weigh(tcb, was_running),
+            None => self.choose(),
         }
     }
 
@@ -462,6 +491,7 @@ impl<M: Machine> Kernel<M> {
             self.ready_push_tail(candidate);
             self.choose()
         } else {
+            self.ready_remove(candidate);
             candidate
         }
     }
@@ -484,7 +514,7 @@ impl<M: Machine> Kernel<M> {
         self.current_sc = sc;
     }
 
-    fn set_timer(&mut self) {
+    pub(crate) fn set_timer(&mut self) {
         let mut deadline = u64::MAX;
         if !self.is_idle_context(self.current_sc) {
             deadline = self

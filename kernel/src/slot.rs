@@ -1,7 +1,7 @@
 //! Capability slots and the derivation tree: a doubly linked list in depth-first order, in which a capability's
 //! descendants follow it directly.
 
-use crate::cap::{Cap, Words};
+use crate::cap::{Cap, Untyped, Words};
 use crate::mem::Ref;
 use core::cell::Cell;
 
@@ -35,9 +35,7 @@ impl Slot {
     /// Replaces the capability, leaving its place in the tree.
     #[inline(always)]
     pub fn set_cap(&self, cap: Cap) {
-        let (first, second) = cap.encode();
-        self.cap[0].set(first);
-        self.cap[1].set(second);
+        self.set_words(cap.words());
     }
     /// Replaces them, and thereby the capability.
     #[inline(always)]
@@ -82,10 +80,6 @@ impl Slot {
     fn set_prev(&self, to: Option<Ref<Slot>>) {
         self.prev.set(to.map_or(0, Ref::bits));
     }
-    fn set_flags(&self, revocable: bool, first_badged: bool) {
-        let flags = (u64::from(revocable) * REVOCABLE) | (u64::from(first_badged) * FIRST_BADGED);
-        self.next.set(self.next.get() & !3 | flags);
-    }
 }
 
 /// Whether `child` (which follows `parent` in the list) is derived from it (docs/objects/cnode.md).
@@ -94,17 +88,12 @@ pub fn is_parent(parent: Ref<Slot>, child: Ref<Slot>) -> bool {
     if !parent.revocable() {
         return false;
     }
-    let (cap, derived) = (parent.cap(), child.cap());
+    let (cap, derived) = (parent.words(), child.words());
     if !cap.covers(derived) {
         return false;
     }
-    match (cap, derived) {
-        (Cap::Endpoint { badge, .. }, Cap::Endpoint { badge: other, .. })
-        | (Cap::Notification { badge, .. }, Cap::Notification { badge: other, .. }) => {
-            badge == 0 || (badge == other && !child.first_badged())
-        }
-        _ => true,
-    }
+    // A badged copy's own children have its badge, and are not the first with it.
+    cap.badge() == 0 || (cap.badge() == derived.badge() && !child.first_badged())
 }
 
 /// Whether the capability has descendants.
@@ -116,75 +105,51 @@ pub fn has_children(slot: Ref<Slot>) -> bool {
 /// Whether no other capability names the same object: neighbours in the list tell.
 #[must_use]
 pub fn is_final(slot: Ref<Slot>) -> bool {
-    let cap = slot.cap();
-    let same = |other: Option<Ref<Slot>>| other.is_some_and(|other| cap.same_object(other.cap()));
+    let words = slot.words();
+    let same =
+        |other: Option<Ref<Slot>>| other.is_some_and(|other| words.same_object(other.words()));
     !same(slot.prev()) && !same(slot.next())
 }
 
-/// Whether a copy `new` of `source` is itself revocable.
-fn new_is_revocable(new: Cap, source: Cap) -> bool {
-    match (new, source) {
-        (Cap::Endpoint { badge, .. }, Cap::Endpoint { badge: old, .. })
-        | (Cap::Notification { badge, .. }, Cap::Notification { badge: old, .. }) => badge != old,
-        (Cap::IrqHandler { .. }, Cap::IrqControl) | (Cap::IoPort { .. }, Cap::IoPortControl) => {
-            true
-        }
-        (Cap::Untyped { .. }, _) => true,
-        _ => false,
-    }
-}
-
-fn link_after(slot: Ref<Slot>, after: Ref<Slot>) {
+/// Fills the empty slot `to`, which follows `after` in the list.
+#[inline(always)]
+fn fill_after(to: Ref<Slot>, words: Words, flags: u64, after: Ref<Slot>) {
     let next = after.next();
-    slot.set_prev(Some(after));
-    slot.set_next(next);
+    to.set_words(words);
+    to.prev.set(after.bits());
+    to.next.set(next.map_or(0, Ref::bits) | flags);
     if let Some(next) = next {
-        next.set_prev(Some(slot));
+        next.prev.set(to.bits());
     }
-    after.set_next(Some(slot));
+    after.set_next(Some(to));
 }
 
 /// Puts a derived capability into the empty slot `to`, directly after `source`.
 /// An untyped's copy fills the source's memory: nothing may be allocated from both.
 pub fn insert(cap: Cap, source: Ref<Slot>, to: Ref<Slot>) {
-    let revocable = new_is_revocable(cap, source.cap());
-    if let (
-        Cap::Untyped { .. },
-        Cap::Untyped {
-            base,
-            bits,
-            device,
-            dirty,
-            ..
-        },
-    ) = (cap, source.cap())
-    {
-        source.set_cap(Cap::Untyped {
-            base,
-            bits,
-            device,
-            dirty,
-            free: 1 << (bits - 4),
-        });
+    let words = cap.words();
+    let flags = if words.is_revocable_copy_of(source.words()) {
+        REVOCABLE | FIRST_BADGED
+    } else {
+        0
+    };
+    if let Some(memory) = words.untyped() {
+        let free = 1 << (memory.bits - 4);
+        source.set_words(Untyped { free, ..memory }.words());
     }
-    to.set_cap(cap);
-    link_after(to, source);
-    to.set_flags(revocable, revocable);
+    fill_after(to, words, flags, source);
 }
 
 /// Puts a new object's capability into the empty slot `to` as a child of `parent`.
-pub fn insert_new(cap: Cap, parent: Ref<Slot>, to: Ref<Slot>) {
-    to.set_cap(cap);
-    link_after(to, parent);
-    to.set_flags(true, true);
+pub(crate) fn insert_new(words: Words, parent: Ref<Slot>, to: Ref<Slot>) {
+    fill_after(to, words, REVOCABLE | FIRST_BADGED, parent);
 }
 
 /// Puts a capability without parent into the empty slot `to` (boot).
 pub fn insert_root(cap: Cap, to: Ref<Slot>) {
     to.set_cap(cap);
-    to.set_prev(None);
-    to.set_next(None);
-    to.set_flags(true, true);
+    to.prev.set(0);
+    to.next.set(REVOCABLE | FIRST_BADGED);
 }
 
 /// Moves `cap` (the content of `from`, perhaps with new data) to the empty slot `to`, keeping its place in the tree.
@@ -192,7 +157,7 @@ pub fn move_cap(cap: Cap, from: Ref<Slot>, to: Ref<Slot>) {
     to.set_cap(cap);
     to.prev.set(from.prev.get());
     to.next.set(from.next.get());
-    from.set_cap(Cap::Null);
+    from.set_words(Words(0, 0));
     from.prev.set(0);
     from.next.set(0);
     if let Some(prev) = to.prev() {
@@ -242,10 +207,10 @@ pub fn unlink(slot: Ref<Slot>) {
     }
     if let Some(next) = next {
         next.set_prev(prev);
-        let mark = next.first_badged() || slot.first_badged();
-        next.set_flags(next.revocable(), mark);
+        next.next
+            .set(next.next.get() | slot.next.get() & FIRST_BADGED);
     }
-    slot.set_cap(Cap::Null);
+    slot.set_words(Words(0, 0));
     slot.prev.set(0);
     slot.next.set(0);
 }

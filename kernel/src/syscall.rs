@@ -2,7 +2,7 @@
 
 use crate::cap::{Cap, Frame};
 use crate::context::entry;
-use crate::kernel::{ASID_POOLS, Action, Done, Fail, FpuOwner, Kernel, Message};
+use crate::kernel::{ASID_POOLS, Action, Done, Fail, Kernel, Message};
 use crate::machine::{Machine, Next};
 use crate::mem::{Page, Ref};
 use crate::object::endpoint::Send;
@@ -104,7 +104,7 @@ impl<M: Machine> Kernel<M> {
                         0
                     })
             }
-            _ => self.fault(current, fault::UNKNOWN_SYSCALL, &[number as u64]),
+            _ => self.unknown_syscall(number as u64),
         }
     }
 
@@ -127,7 +127,15 @@ impl<M: Machine> Kernel<M> {
             .context
             .rip
             .set(current.context.rip.get().wrapping_sub(2));
-        self.fault(current, fault::UNKNOWN_SYSCALL, &[number]);
+        self.unknown_syscall(number);
+    }
+
+    #[inline(never)]
+    fn unknown_syscall(&mut self, number: u64) {
+        let words = [number];
+        if self.fast_fault(fault::UNKNOWN_SYSCALL, &words).is_none() {
+            self.fault(self.current, fault::UNKNOWN_SYSCALL, &words);
+        }
     }
 
     fn debug_syscall(&mut self, number: i64) {
@@ -178,8 +186,7 @@ impl<M: Machine> Kernel<M> {
 
     /// An exception of the current thread in user mode.
     pub fn handle_exception(&mut self, number: u8, code: u64, cr2: u64) {
-        if number == vector::NM && !self.current.fpu_disabled.get() {
-            self.fpu_acquire(FpuOwner::thread(self.current));
+        if number == vector::NM && self.fpu_first_use() {
             return;
         }
         self.update_time();
@@ -463,7 +470,7 @@ impl<M: Machine> Kernel<M> {
         }
         match cap {
             Cap::Untyped { .. } => self.invoke_untyped(slot, msg),
-            Cap::CNode { .. } => self.invoke_cnode(cap, msg),
+            Cap::CNode { .. } => self.invoke_cnode(slot.words(), msg),
             Cap::Tcb { object } => self.invoke_tcb(object, msg),
             Cap::SchedControl => self.invoke_sched_control(msg),
             Cap::SchedContext { object, .. } => self.invoke_sched_context(object, msg),

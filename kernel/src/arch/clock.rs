@@ -52,8 +52,8 @@ pub fn measure(apic: &LocalApic) -> Result<Speeds, NoPit> {
     speeds
 }
 
-/// Stops the firmware's 18 Hz tick: on a PC it shares its IOAPIC pin with the HPET's first timer. Mode 0 without a count
-/// leaves the output low.
+/// Stops the firmware's 18 Hz tick, so that the pin is still until somebody asks for it. Mode 0 without a count leaves the
+/// output low.
 fn silence_channel_0() {
     // SAFETY: the PIT does not write memory.
     unsafe { cpu::out8(COMMAND, 0b0011_0000) };

@@ -49,7 +49,7 @@ impl<M: Machine> Kernel<M> {
         if slot::has_children(source) {
             return Err(Fail::error(Error::RevokeFirst));
         }
-        let dest = self.lookup_empty(msg.extra(1).cap(), msg.word(0), msg.word(1))?;
+        let dest = self.lookup_empty(msg.extra(1).words(), msg.word(0), msg.word(1))?;
         crate::mem::zero(base, 4096);
         let pool: Ref<AsidPool> = Ref::at(base);
         source.set_cap(Cap::Untyped {
@@ -64,7 +64,8 @@ impl<M: Machine> Kernel<M> {
             Cap::AsidPool {
                 object: pool,
                 base: (number as u16) << 9,
-            },
+            }
+            .words(),
             source,
             dest,
         );

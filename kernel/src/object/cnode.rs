@@ -1,6 +1,6 @@
 //! CNode operations, and deletion: what happens when a capability, or an object's last capability, goes away.
 
-use crate::cap::{Cap, ZombieKind};
+use crate::cap::{Cap, Words, Zombie, ZombieKind};
 use crate::cspace::slot_at;
 use crate::kernel::{Done, Fail, Kernel, Message, Outcome};
 use crate::machine::Machine;
@@ -19,21 +19,16 @@ enum Cleanup {
     Ports(u16, u16),
 }
 
-/// A finalised capability: what is left in the slot, and what follows its removal.
-struct Final {
-    remainder: Cap,
-    cleanup: Cleanup,
-}
-
-impl Final {
-    const GONE: Self = Self {
-        remainder: Cap::Null,
-        cleanup: Cleanup::None,
-    };
+/// A finalised capability.
+enum Final {
+    /// It can go, and what follows its removal.
+    Gone(Cleanup),
+    /// Its object has to be taken apart first.
+    Left(Zombie),
 }
 
 impl<M: Machine> Kernel<M> {
-    pub(crate) fn invoke_cnode(&mut self, root: Cap, msg: &Message) -> Outcome {
+    pub(crate) fn invoke_cnode(&mut self, root: Words, msg: &Message) -> Outcome {
         if !(label::CNODE_REVOKE..=label::CNODE_ROTATE).contains(&msg.label) {
             return Err(Fail::error(Error::IllegalOperation));
         }
@@ -69,7 +64,7 @@ impl<M: Machine> Kernel<M> {
     }
 
     /// The source of a transfer: a slot that holds something.
-    fn source(&self, root: Cap, index: u64, depth: u64) -> Result<Ref<Slot>, Fail> {
+    fn source(&self, root: Words, index: u64, depth: u64) -> Result<Ref<Slot>, Fail> {
         let source = self.lookup_slot(root, index, depth, true)?;
         if source.is_empty() {
             return Err(Fail::lookup(
@@ -85,7 +80,7 @@ impl<M: Machine> Kernel<M> {
         if !dest.is_empty() {
             return Err(Fail::error(Error::DeleteFirst));
         }
-        let source = self.source(msg.extra(0).cap(), msg.word(2), msg.word(3))?;
+        let source = self.source(msg.extra(0).words(), msg.word(2), msg.word(3))?;
         let (cap, moves) = match msg.label {
             label::CNODE_COPY => {
                 msg.need(5, 1)?;
@@ -119,8 +114,8 @@ impl<M: Machine> Kernel<M> {
 
     fn cnode_rotate(&mut self, dest: Ref<Slot>, msg: &Message) -> Outcome {
         msg.need(8, 2)?;
-        let pivot_root = msg.extra(0).cap();
-        let source_root = msg.extra(1).cap();
+        let pivot_root = msg.extra(0).words();
+        let source_root = msg.extra(1).words();
         let source = self.lookup_slot(source_root, msg.word(6), msg.word(7), true)?;
         let pivot = self.lookup_slot(pivot_root, msg.word(3), msg.word(4), true)?;
         if pivot == source || pivot == dest {
@@ -194,112 +189,86 @@ impl<M: Machine> Kernel<M> {
 
     fn finalise_slot(&mut self, slot: Ref<Slot>, exposed: bool) -> Result<(bool, Cleanup), Fail> {
         while !slot.is_empty() {
-            let cap = slot.cap();
-            let last = slot::is_final(slot);
-            let done = self.finalise(cap, last)?;
-            if Self::is_removable(done.remainder, slot) {
-                return Ok((true, done.cleanup));
+            let zombie = match slot.words().zombie() {
+                Some(zombie) => zombie,
+                None => match self.finalise(slot.cap(), slot::is_final(slot))? {
+                    Final::Gone(cleanup) => return Ok((true, cleanup)),
+                    Final::Left(zombie) => zombie,
+                },
+            };
+            if Self::is_removable(zombie, slot) {
+                break;
             }
-            slot.set_cap(done.remainder);
-            if !exposed
-                && matches!(done.remainder, Cap::Zombie { object, .. } if object == slot.bits())
-            {
-                return Ok((false, done.cleanup));
+            slot.set_words(zombie.words());
+            if !exposed && zombie.object == slot.bits() {
+                return Ok((false, Cleanup::None));
             }
-            self.reduce_zombie(slot, exposed)?;
+            self.reduce_zombie(slot, zombie, exposed)?;
             self.preemption_point()?;
         }
         Ok((true, Cleanup::None))
     }
 
-    fn is_removable(cap: Cap, slot: Ref<Slot>) -> bool {
-        match cap {
-            Cap::Null => true,
-            Cap::Zombie {
-                object,
-                kind: ZombieKind::Endpoint,
-                ..
-            } => Ref::<Endpoint>::at(object).waiting() == Waiting::None,
-            Cap::Zombie {
-                object,
-                kind: ZombieKind::Notification,
-                ..
-            } => !Ref::<Notification>::at(object).has_waiters(),
-            Cap::Zombie { object, count, .. } => {
-                count == 0 || (count == 1 && object == slot.bits())
-            }
-            _ => false,
+    fn is_removable(zombie: Zombie, slot: Ref<Slot>) -> bool {
+        let Zombie {
+            object,
+            kind,
+            count,
+        } = zombie;
+        match kind {
+            ZombieKind::Endpoint => Ref::<Endpoint>::at(object).waiting() == Waiting::None,
+            ZombieKind::Notification => !Ref::<Notification>::at(object).has_waiters(),
+            _ => count == 0 || (count == 1 && object == slot.bits()),
         }
     }
 
     /// One step of emptying a destroyed container: one thread leaves the queue, one space loses its name, or the last slot is
     /// emptied. Inside another deletion the first slot is exchanged with the zombie instead, so that nested containers never
     /// nest the kernel's stack.
-    fn reduce_zombie(&mut self, slot: Ref<Slot>, immediate: bool) -> Result<(), Fail> {
-        let Cap::Zombie {
-            object,
-            kind,
-            count,
-        } = slot.cap()
-        else {
-            return Ok(());
+    fn reduce_zombie(
+        &mut self,
+        slot: Ref<Slot>,
+        zombie: Zombie,
+        immediate: bool,
+    ) -> Result<(), Fail> {
+        let object = zombie.object;
+        let less = Zombie {
+            count: zombie.count - 1,
+            ..zombie
         };
-        match kind {
-            ZombieKind::Endpoint => {
-                self.cancel_first_ipc(Ref::at(object));
-                return Ok(());
-            }
-            ZombieKind::Notification => {
-                self.cancel_first_wait(Ref::at(object));
-                return Ok(());
-            }
+        match zombie.kind {
+            ZombieKind::Endpoint => self.cancel_first_ipc(Ref::at(object)),
+            ZombieKind::Notification => self.cancel_first_wait(Ref::at(object)),
             ZombieKind::AsidPool { number } => {
-                let count = count - 1;
-                self.asid_release_entry(number, Ref::at(object), count);
-                slot.set_cap(Cap::Zombie {
-                    object,
-                    kind,
-                    count,
-                });
-                return Ok(());
+                self.asid_release_entry(number, Ref::at(object), less.count);
+                slot.set_words(less.words());
             }
-            ZombieKind::Tcb | ZombieKind::CNode { .. } => {}
-        }
-        if immediate {
-            self.delete(slot_at(object, count - 1), false)?;
-            if let Cap::Zombie {
-                object: now,
-                kind: same,
-                count: left,
-            } = slot.cap()
-                && now == object
-                && same == kind
-                && left == count
-                && slot_at(object, count - 1).is_empty()
-            {
-                slot.set_cap(Cap::Zombie {
-                    object,
-                    kind,
-                    count: count - 1,
-                });
+            ZombieKind::Tcb | ZombieKind::CNode { .. } if immediate => {
+                let last = slot_at(object, less.count);
+                self.delete(last, false)?;
+                // The deletion may have put another container's zombie here.
+                if slot.words() == zombie.words() && last.is_empty() {
+                    slot.set_words(less.words());
+                }
             }
-        } else {
-            let first: Ref<Slot> = Ref::at(object);
-            slot::swap(slot.cap(), slot, first.cap(), first);
+            ZombieKind::Tcb | ZombieKind::CNode { .. } => {
+                let first: Ref<Slot> = Ref::at(object);
+                slot::swap(slot.cap(), slot, first.cap(), first);
+            }
         }
         Ok(())
     }
 
     /// What a capability's removal does to its object; `last`: nobody else names it.
     fn finalise(&mut self, cap: Cap, last: bool) -> Result<Final, Fail> {
-        let zombie = |object, kind, count| Final {
-            remainder: Cap::Zombie {
+        let zombie = |object, kind, count| {
+            Final::Left(Zombie {
                 object,
                 kind,
                 count,
-            },
-            cleanup: Cleanup::None,
+            })
         };
+        const GONE: Final = Final::Gone(Cleanup::None);
         let done = match cap {
             Cap::Frame {
                 base,
@@ -308,13 +277,9 @@ impl<M: Machine> Kernel<M> {
                 ..
             } => {
                 self.unmap_frame(base, size, mapping);
-                Final::GONE
+                GONE
             }
-            Cap::Zombie { .. } => Final {
-                remainder: cap,
-                cleanup: Cleanup::None,
-            },
-            _ if !last => Final::GONE,
+            _ if !last => GONE,
             Cap::Endpoint { object, .. } => zombie(object.bits(), ZombieKind::Endpoint, 1),
             Cap::Notification { object, .. } => {
                 self.finalise_notification(object);
@@ -322,11 +287,11 @@ impl<M: Machine> Kernel<M> {
             }
             Cap::Reply { object, .. } => {
                 self.finalise_reply(object);
-                Final::GONE
+                GONE
             }
             Cap::SchedContext { object, .. } => {
                 self.sc_finalise(object);
-                Final::GONE
+                GONE
             }
             Cap::CNode { object, radix, .. } => {
                 zombie(object, ZombieKind::CNode { radix }, 1 << radix)
@@ -351,15 +316,9 @@ impl<M: Machine> Kernel<M> {
             }
             Cap::IrqHandler { irq } => {
                 self.irq_unbind(irq)?;
-                Final {
-                    remainder: Cap::Null,
-                    cleanup: Cleanup::Irq(irq),
-                }
+                Final::Gone(Cleanup::Irq(irq))
             }
-            Cap::IoPort { first, last } => Final {
-                remainder: Cap::Null,
-                cleanup: Cleanup::Ports(first, last),
-            },
+            Cap::IoPort { first, last } => Final::Gone(Cleanup::Ports(first, last)),
             Cap::AsidPool { object, base } => {
                 let number = (base >> 9) as u8;
                 zombie(object.bits(), ZombieKind::AsidPool { number }, 512)
@@ -371,17 +330,17 @@ impl<M: Machine> Kernel<M> {
                 mapping,
             } => {
                 self.finalise_table(object, level, kind, mapping);
-                Final::GONE
+                GONE
             }
             Cap::Vcpu { object, .. } => {
                 self.vcpu_finalise(object);
-                Final::GONE
+                GONE
             }
             Cap::ShadowPool { object, .. } => {
                 self.pool_finalise(object);
-                Final::GONE
+                GONE
             }
-            _ => Final::GONE,
+            _ => GONE,
         };
         Ok(done)
     }

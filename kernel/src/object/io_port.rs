@@ -41,7 +41,7 @@ impl<M: Machine> Kernel<M> {
         if taken != 0 {
             return Err(Fail::error(Error::RevokeFirst));
         }
-        let dest = self.lookup_empty(msg.extra(0).cap(), msg.word(2), msg.word(3))?;
+        let dest = self.lookup_empty(msg.extra(0).words(), msg.word(2), msg.word(3))?;
         each_word(&mut self.ports, first, last, |word, mask| *word |= mask);
         slot::insert(Cap::IoPort { first, last }, control, dest);
         Ok(Done::Empty)

@@ -1,6 +1,7 @@
 //! Interrupts: control issues handlers for IOAPIC pins and MSI vectors; a handler names a notification.
 //!
-//! Delivery: masked, end of interrupt, notification signalled; unmasked again by the acknowledgement.
+//! Delivery: masked, end of interrupt, notification signalled; unmasked again by the acknowledgement. A pin is open from its
+//! issue on. A message cannot be masked, and its acknowledgement does nothing.
 
 use crate::cap::Cap;
 use crate::kernel::{Done, Fail, IRQS, Irq, Kernel, Message, Outcome};
@@ -38,7 +39,7 @@ impl<M: Machine> Kernel<M> {
         let [index, depth, ioapic, pin, level, polarity, vector] =
             [0, 1, 2, 3, 4, 5, 6].map(|n| msg.word(n));
         let irq = self.free_vector(vector)?;
-        let dest = self.lookup_empty(msg.extra(0).cap(), index, depth)?;
+        let dest = self.lookup_empty(msg.extra(0).words(), index, depth)?;
         let count = (0..)
             .take_while(|&n| self.machine.ioapic_pins(n).is_some())
             .count() as u64;
@@ -59,6 +60,7 @@ impl<M: Machine> Kernel<M> {
             active_low: polarity == 1,
         };
         self.machine.irq_route(route, irq + USER_VECTOR_BASE);
+        self.machine.irq_mask(route, false);
         self.irqs[usize::from(irq)] = Irq {
             route: Some(route),
             active: true,
@@ -72,7 +74,7 @@ impl<M: Machine> Kernel<M> {
         let [index, depth, bus, device, function, _handle, vector] =
             [0, 1, 2, 3, 4, 5, 6].map(|n| msg.word(n));
         let irq = self.free_vector(vector)?;
-        let dest = self.lookup_empty(msg.extra(0).cap(), index, depth)?;
+        let dest = self.lookup_empty(msg.extra(0).words(), index, depth)?;
         for (value, max) in [(bus, 255), (device, 31), (function, 7)] {
             if value > max {
                 return Err(Fail::range(0, max));

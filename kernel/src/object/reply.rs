@@ -30,6 +30,10 @@ impl Reply {
     pub(crate) fn is_top_of(&self, sc: Ref<SchedContext>) -> bool {
         self.is_top.get() && self.next.get() == sc.bits()
     }
+    /// Whether it is on a call stack: of one that is alone on none, both neighbours are missing.
+    pub(crate) fn is_stacked(&self) -> bool {
+        self.next.get() != 0 || self.prev.get().is_some()
+    }
     pub(crate) fn above(&self) -> Option<Ref<Reply>> {
         (!self.is_top.get() && self.next.get() != 0).then(|| Ref::at(self.next.get()))
     }

@@ -387,7 +387,7 @@ impl<M: Machine> Kernel<M> {
         if !mutant::is(Mutant::HarvestKeepsTags) {
             self.pool_flush(pool);
         }
-        Ok(Done::words(&words[..count.div_ceil(32)]))
+        Ok(self.answer_long(msg, &words[..count.div_ceil(32)]))
     }
 
     fn pool_set_root(&mut self, pool: Ref<ShadowPool>, msg: &Message) -> Outcome {

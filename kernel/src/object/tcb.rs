@@ -2,6 +2,7 @@
 
 use crate::cap::{Cap, frame_bits};
 use crate::context::{UserContext, entry};
+use crate::fpu::FpuUse;
 use crate::kernel::{Done, Fail, Kernel, Message, Outcome};
 use crate::machine::Machine;
 use crate::mem::{FpuArea, Link, Ref};
@@ -91,7 +92,7 @@ pub struct Tcb {
     pub(crate) vcpu: Link<Vcpu>,
     pub(crate) priority: Cell<u8>,
     pub(crate) mcp: Cell<u8>,
-    pub(crate) fpu_disabled: Cell<bool>,
+    pub(crate) fpu_use: Cell<FpuUse>,
     /// First byte and end of what its interrupted retype has zeroed.
     pub(crate) cleaned: Cell<(u64, u64)>,
     pub(crate) fault: Cell<Fault>,
@@ -157,24 +158,16 @@ impl Tcb {
         self.context.rflags.set(rflags::IF | rflags::ONE);
         self.fpu.init();
     }
-    /// The registers in `UserContext` order.
-    #[must_use]
-    pub fn register(&self, n: usize) -> &Cell<u64> {
-        let c = &self.context;
-        [
-            &c.rip, &c.rsp, &c.rflags, &c.rax, &c.rbx, &c.rcx, &c.rdx, &c.rsi, &c.rdi, &c.rbp,
-            &c.r8, &c.r9, &c.r10, &c.r11, &c.r12, &c.r13, &c.r14, &c.r15, &c.fs_base, &c.gs_base,
-        ][n]
-    }
     /// Writes register `n`, made harmless: non-canonical addresses become 0, flags keep IF. The segment bases are not
     /// part of how the thread entered the kernel, so a call that is to be done again still is.
+    #[inline(always)]
     pub fn write_register(&self, n: usize, value: u64) {
         let value = match n {
             0 | FIRST_BASE.. if !words::Gva::new(value).is_canonical() => 0,
             2 => sanitise_flags(value),
             _ => value,
         };
-        self.register(n).set(value);
+        self.context.registers()[n].set(value);
         if n < FIRST_BASE {
             self.context.entered_by.set(entry::FULL);
         }
@@ -192,7 +185,7 @@ impl Tcb {
     pub(crate) fn slot(&self, n: usize) -> Ref<Slot> {
         // The slots are the object's first bytes.
         let this = core::ptr::from_ref(&self.slots[n]);
-        crate::mem::slot_ref(this)
+        crate::mem::inside(this)
     }
 }
 
@@ -265,9 +258,9 @@ impl<M: Machine> Kernel<M> {
             }
             label::TCB_SET_FLAGS => {
                 msg.need(2, 0)?;
-                let flags = (u64::from(tcb.fpu_disabled.get()) & !msg.word(0)) | msg.word(1);
-                tcb.fpu_disabled.set(flags & 1 != 0);
-                self.fpu_disown_if_disabled(tcb);
+                let denied = tcb.fpu_use.get() == FpuUse::Denied;
+                let flags = (u64::from(denied) & !msg.word(0)) | msg.word(1);
+                self.fpu_deny(tcb, flags & 1 != 0);
                 Ok(Done::words(&[flags & 1]))
             }
             _ => Err(Fail::error(Error::IllegalOperation)),
@@ -287,11 +280,11 @@ impl<M: Machine> Kernel<M> {
             self.suspend(tcb);
         }
         let mut values = [0; USER_CONTEXT_WORDS];
-        for (n, value) in values.iter_mut().enumerate() {
-            *value = tcb.register(n).get();
+        for (value, register) in values.iter_mut().zip(tcb.context.registers().iter()) {
+            *value = register.get();
         }
         values[0] = tcb.restart_ip();
-        Ok(Done::words(&values[..count as usize]))
+        Ok(self.answer_long(msg, &values[..count as usize]))
     }
 
     fn tcb_write_registers(&mut self, tcb: Ref<Tcb>, msg: &Message) -> Outcome {
@@ -330,15 +323,17 @@ impl<M: Machine> Kernel<M> {
             self.restart(tcb);
         }
         if flags & 4 != 0 {
+            let registers = source.context.registers();
             for n in 0..FIRST_BASE {
-                tcb.write_register(n, source.register(n).get());
+                tcb.write_register(n, registers[n].get());
             }
             tcb.write_register(0, source.restart_ip());
         }
         if flags & 8 != 0 {
             self.release_bases();
+            let registers = source.context.registers();
             for n in FIRST_BASE..USER_CONTEXT_WORDS {
-                tcb.write_register(n, source.register(n).get());
+                tcb.write_register(n, registers[n].get());
             }
         }
         if tcb == self.current {

@@ -2,10 +2,11 @@
 //!
 //! Always: objects made from one untyped do not overlap, lie below the watermark, and began as zeroes.
 
-use crate::cap::{Cap, SpaceKind};
+use crate::cap::{CNode, Cap, SpaceKind, Untyped, Words};
 use crate::kernel::{Done, Fail, Kernel, Message, Outcome};
 use crate::machine::Machine;
 use crate::mem::{self, Ref};
+use crate::object::{ShadowPool, Tcb};
 use crate::slot::{self, Slot};
 use sel4_abi::{Error, LookupFailure, RETYPE_FAN_OUT_LIMIT, Rights, label, object};
 
@@ -17,16 +18,11 @@ struct Retype {
     ty: u64,
     user_bits: u64,
     bits: u64,
-    slots: (u64, u64),
+    /// The first slot.
+    slots: u64,
     first: u64,
     count: u64,
     reset: bool,
-}
-
-/// Where new objects go: the CNode's slots, a window of them.
-struct Window {
-    base: u64,
-    radix: u8,
 }
 
 /// First place at or above `free` (in 16-byte units from `base`) for objects of 2^`bits` bytes.
@@ -54,8 +50,8 @@ impl<M: Machine> Kernel<M> {
         msg.need(6, 1)?;
         let [ty, user_bits, index, depth, offset, count] = [0, 1, 2, 3, 4, 5].map(|n| msg.word(n));
         let bits = Self::object_bits(ty, user_bits)?;
-        let window = self.retype_window(msg.extra(0), index, depth)?;
-        let slots = 1u64 << window.radix;
+        let cnode = self.retype_cnode(msg.extra(0), index, depth)?;
+        let slots = 1u64 << cnode.radix;
         if offset > slots - 1 {
             return Err(Fail::range(0, slots - 1));
         }
@@ -65,16 +61,16 @@ impl<M: Machine> Kernel<M> {
         if count > slots - offset {
             return Err(Fail::range(1, slots - offset));
         }
-        if (offset..offset + count).any(|n| !crate::cspace::slot_at(window.base, n).is_empty()) {
+        if (offset..offset + count).any(|n| !crate::cspace::slot_at(cnode.object, n).is_empty()) {
             return Err(Fail::error(Error::DeleteFirst));
         }
-        let Cap::Untyped {
+        let Some(Untyped {
             base,
             bits: size,
             device,
             free,
             ..
-        } = slot.cap()
+        }) = slot.words().untyped()
         else {
             return Err(Fail::capability(0));
         };
@@ -95,12 +91,12 @@ impl<M: Machine> Kernel<M> {
         if first + (count << bits) > base + (1 << size) {
             return Err(Fail::memory(left));
         }
-        let start = crate::cspace::slot_at(window.base, offset).bits();
+        let start = crate::cspace::slot_at(cnode.object, offset).bits();
         Ok(Retype {
             ty,
             user_bits,
             bits,
-            slots: (start, count),
+            slots: start,
             first,
             count,
             reset,
@@ -135,59 +131,38 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    fn retype_window(&self, root: Ref<Slot>, index: u64, depth: u64) -> Result<Window, Fail> {
-        let cap = if depth == 0 {
-            root.cap()
+    /// Where new objects go.
+    fn retype_cnode(&self, root: Ref<Slot>, index: u64, depth: u64) -> Result<CNode, Fail> {
+        let slot = if depth == 0 {
+            root
         } else {
-            self.lookup_slot(root.cap(), index, depth, false)?.cap()
+            self.lookup_slot(root.words(), index, depth, false)?
         };
-        match cap {
-            Cap::CNode { object, radix, .. } => Ok(Window {
-                base: object,
-                radix,
-            }),
-            _ => Err(Fail::lookup(
-                false,
-                LookupFailure::MissingCapability { bits_left: depth },
-            )),
-        }
+        let missing = LookupFailure::MissingCapability { bits_left: depth };
+        slot.words()
+            .cnode()
+            .ok_or_else(|| Fail::lookup(false, missing))
     }
 
     /// Zeroes what was used, from the top down, and sets the watermark back; preemptible.
     fn reset_untyped(&mut self, slot: Ref<Slot>) -> Result<(), Fail> {
-        let Cap::Untyped {
-            base,
-            bits,
-            device,
-            dirty,
-            mut free,
-        } = slot.cap()
-        else {
+        let Some(mut memory) = slot.words().untyped() else {
             return Ok(());
         };
-        if device {
-            slot.set_cap(Cap::Untyped {
-                base,
-                bits,
-                device,
-                dirty,
-                free: 0,
-            });
+        if memory.device {
+            memory.free = 0;
+            slot.set_words(memory.words());
             return Ok(());
         }
-        while free > 0 {
-            let end = free << 4;
+        // Nothing lies above the watermark of one that was used up: all of it is zeroed here.
+        memory.dirty &= memory.free << 4 < 1 << memory.bits;
+        while memory.free > 0 {
+            let end = memory.free << 4;
             let start = (end - 1) & !(CHUNK - 1);
-            mem::zero(base + start, end - start);
-            free = start >> 4;
-            // What lies below the watermark may be in use's remains; what lies above is clean.
-            slot.set_cap(Cap::Untyped {
-                base,
-                bits,
-                device,
-                dirty,
-                free,
-            });
+            mem::zero(memory.base + start, end - start);
+            // What lies below the watermark may be what was left there; what lies above is as it was, or zeroed.
+            memory.free = start >> 4;
+            slot.set_words(memory.words());
             self.preemption_point()?;
         }
         Ok(())
@@ -197,15 +172,11 @@ impl<M: Machine> Kernel<M> {
     /// preemption still is when the call is done again: nothing above the watermark is in use, and what was used
     /// meanwhile was zeroed when the watermark went back.
     fn clean(&mut self, slot: Ref<Slot>, retype: &Retype) -> Result<(), Fail> {
-        let Cap::Untyped {
-            device: false,
-            dirty: true,
-            ..
-        } = slot.cap()
-        else {
-            return Ok(());
-        };
-        if retype.ty == object::UNTYPED {
+        let needed = slot
+            .words()
+            .untyped()
+            .is_some_and(|memory| memory.dirty && !memory.device);
+        if !needed || retype.ty == object::UNTYPED {
             return Ok(());
         }
         let end = retype.first + (retype.count << retype.bits);
@@ -228,43 +199,47 @@ impl<M: Machine> Kernel<M> {
     }
 
     fn perform_retype(&mut self, slot: Ref<Slot>, retype: &Retype) {
-        let Cap::Untyped {
-            base,
-            bits,
-            device,
-            dirty,
-            ..
-        } = slot.cap()
-        else {
+        let Some(memory) = slot.words().untyped() else {
             return;
         };
         let end = retype.first + (retype.count << retype.bits);
-        slot.set_cap(Cap::Untyped {
-            base,
-            bits,
-            device,
-            dirty,
-            free: (end - base) >> 4,
-        });
-        for n in 0..retype.slots.1 {
-            let at = retype.first + (n << retype.bits);
-            let cap = self.create_object(retype.ty, at, retype.user_bits, device, dirty);
-            slot::insert_new(
-                cap,
-                slot,
-                Ref::at(retype.slots.0 + (n << object::SLOT_BITS)),
-            );
+        let free = (end - memory.base) >> 4;
+        slot.set_words(Untyped { free, ..memory }.words());
+        // Those that one retype makes differ in their place only.
+        let Words(place, rest) = Self::object_cap(retype, memory).words();
+        for n in 0..retype.count {
+            let offset = n << retype.bits;
+            self.init_object(retype.ty, retype.first + offset, retype.user_bits);
+            let to = retype.slots + (n << object::SLOT_BITS);
+            slot::insert_new(Words(place + offset, rest), slot, Ref::at(to));
         }
     }
 
-    fn create_object(
-        &mut self,
-        ty: u64,
-        at: u64,
-        user_bits: u64,
-        device: bool,
-        dirty: bool,
-    ) -> Cap {
+    /// What is not zero in a new object.
+    fn init_object(&mut self, ty: u64, at: u64, user_bits: u64) {
+        match ty {
+            object::TCB => Ref::<Tcb>::at(at).init(),
+            object::X64_PML4 => {
+                let root: Ref<mem::Page> = Ref::at(at);
+                for n in self.first_shared..512 {
+                    root.0[n].set(self.kernel_pml4.0[n].get());
+                }
+            }
+            object::VCPU => self.vcpu_init(Ref::at(at)),
+            object::SHADOW_POOL => Ref::<ShadowPool>::at(at).init(user_bits as u8),
+            _ => {}
+        }
+    }
+
+    /// The capability of the first of the new objects.
+    fn object_cap(retype: &Retype, memory: Untyped) -> Cap {
+        let Untyped { device, dirty, .. } = memory;
+        let &Retype {
+            ty,
+            user_bits,
+            first: at,
+            ..
+        } = retype;
         let table = |level, kind| Cap::Table {
             object: Ref::at(at),
             level,
@@ -286,11 +261,9 @@ impl<M: Machine> Kernel<M> {
                 dirty,
                 free: 0,
             },
-            object::TCB => {
-                let tcb: Ref<crate::object::Tcb> = Ref::at(at);
-                tcb.init();
-                Cap::Tcb { object: tcb }
-            }
+            object::TCB => Cap::Tcb {
+                object: Ref::at(at),
+            },
             object::ENDPOINT => Cap::Endpoint {
                 object: Ref::at(at),
                 badge: 0,
@@ -321,33 +294,19 @@ impl<M: Machine> Kernel<M> {
             object::X86_PAGE_TABLE => table(1, SpaceKind::Host),
             object::X86_PAGE_DIRECTORY => table(2, SpaceKind::Host),
             object::X86_PDPT => table(3, SpaceKind::Host),
-            object::X64_PML4 => {
-                let root: Ref<mem::Page> = Ref::at(at);
-                for n in self.first_shared..512 {
-                    root.0[n].set(self.kernel_pml4.0[n].get());
-                }
-                table(4, SpaceKind::Host)
-            }
+            object::X64_PML4 => table(4, SpaceKind::Host),
             object::GUEST_PAGE_TABLE => table(1, SpaceKind::Guest),
             object::GUEST_PAGE_DIRECTORY => table(2, SpaceKind::Guest),
             object::GUEST_PDPT => table(3, SpaceKind::Guest),
             object::GUEST_PML4 => table(4, SpaceKind::Guest),
-            object::VCPU => {
-                let vcpu: Ref<crate::object::Vcpu> = Ref::at(at);
-                self.vcpu_init(vcpu);
-                Cap::Vcpu {
-                    object: vcpu,
-                    rights: Rights::new(7),
-                }
-            }
-            _ => {
-                let pool: Ref<crate::object::ShadowPool> = Ref::at(at);
-                pool.init(user_bits as u8);
-                Cap::ShadowPool {
-                    object: pool,
-                    bits: user_bits as u8,
-                }
-            }
+            object::VCPU => Cap::Vcpu {
+                object: Ref::at(at),
+                rights: Rights::new(7),
+            },
+            _ => Cap::ShadowPool {
+                object: Ref::at(at),
+                bits: user_bits as u8,
+            },
         }
     }
 }

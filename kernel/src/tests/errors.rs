@@ -1,7 +1,9 @@
 //! Error codes in the stated order, for operations that have no file of their own.
 
 use super::world::{Answer, World};
+use crate::machine::IrqRoute;
 use crate::object::tcb::State;
+use crate::syscall::USER_VECTOR_BASE;
 use sel4_abi::boot_info::slot as fixed;
 use sel4_abi::{Error, fault, label, object, syscall};
 
@@ -257,6 +259,13 @@ fn interrupt_control_refuses_in_the_stated_order() {
         ask(&mut w, [0, 23, 1, 1, 107], slot),
         error(Error::RevokeFirst, &[])
     );
+    let route = IrqRoute {
+        ioapic: 0,
+        pin: 23,
+        level: true,
+        active_low: true,
+    };
+    assert_eq!(w.kernel.machine.routed, [(route, USER_VECTOR_BASE + 107)]);
     let weak = w.make(object::NOTIFICATION, 0);
     let weak = w.copy(weak, 2);
     for cap in [weak, fixed::CNODE] {
@@ -281,13 +290,62 @@ fn interrupt_control_refuses_in_the_stated_order() {
 fn an_interrupt_is_masked_signalled_and_masked_until_it_is_acknowledged() {
     let mut w = World::new();
     let gate = w.gate();
-    w.call(gate + 1, label::IRQ_ACK, &[], &[]).ok();
-    assert_eq!(w.kernel.machine.unmasked.len(), 1);
-    w.interrupt();
-    assert!(w.kernel.machine.unmasked.is_empty());
-    w.wait(gate);
+    let open = |w: &World| !w.kernel.machine.unmasked.is_empty();
+    assert!(open(&w), "a pin is open from its issue on, as in seL4");
+    for _ in 0..2 {
+        w.interrupt();
+        assert!(!open(&w));
+        w.wait(gate);
+        w.call(gate + 1, label::IRQ_ACK, &[], &[]).ok();
+        assert!(open(&w));
+    }
     w.delete(gate + 1);
+    assert!(!open(&w));
     w.interrupt();
+    w.check();
+}
+
+#[test]
+fn a_message_masks_nothing_and_is_silent_without_its_handler() {
+    let mut w = World::new();
+    w.gate();
+    let (one, other, handler) = (
+        w.make(object::NOTIFICATION, 0),
+        w.make(object::NOTIFICATION, 0),
+        w.empty(),
+    );
+    let issue = |w: &mut World, notification, badge| {
+        let words = [handler, 64, 0, 0, 0, 0, 9];
+        let control = label::X86_IRQ_ISSUE_IRQ_HANDLER_MSI;
+        w.call(fixed::IRQ_CONTROL, control, &words, &[fixed::CNODE])
+            .ok();
+        let badged = w.mint(notification, 15, badge);
+        w.call(handler, label::IRQ_SET_HANDLER, &[], &[badged]).ok();
+    };
+    // What a message signals.
+    let send = |w: &mut World, notification| {
+        w.kernel.machine.pending = true;
+        w.kernel.handle_interrupt(USER_VECTOR_BASE + 9);
+        assert!(!w.kernel.machine.pending, "no end of interrupt");
+        w.settle();
+        w.current().context.rdi.set(notification);
+        w.syscall(syscall::NB_WAIT);
+        w.current().context.rdi.get()
+    };
+    assert_eq!(send(&mut w, one), 0);
+    issue(&mut w, one, 5);
+    assert_eq!(send(&mut w, one), 5);
+    assert_eq!(send(&mut w, one), 5, "not acknowledged");
+    w.call(handler, label::IRQ_ACK, &[], &[]).ok();
+    assert_eq!(send(&mut w, one), 5);
+    w.call(handler, label::IRQ_CLEAR_HANDLER, &[], &[]).ok();
+    assert_eq!(send(&mut w, one), 0);
+    w.delete(handler);
+    assert_eq!(send(&mut w, one), 0);
+    issue(&mut w, other, 6);
+    assert_eq!(send(&mut w, other), 6);
+    assert_eq!(send(&mut w, one), 0);
+    assert_eq!(w.kernel.machine.unmasked.len(), 1, "the pin of another");
     w.check();
 }
 
@@ -528,6 +586,29 @@ fn registers_are_written_made_harmless() {
         ask(&mut w, thread.cap, write, &[0, 1]),
         error(Error::TruncatedMessage, &[])
     );
+}
+
+#[test]
+fn registers_are_read_in_their_order_and_only_by_a_call() {
+    let mut w = World::new();
+    let thread = w.thread(100, true);
+    let mut values: Vec<u64> = (0x1000..0x1014).collect();
+    let words: Vec<u64> = [0, 20].into_iter().chain(values.clone()).collect();
+    w.call(thread.cap, label::TCB_WRITE_REGISTERS, &words, &[])
+        .ok();
+    values[2] = 0x202;
+    let read = label::TCB_READ_REGISTERS;
+    for count in [1, 3, 4, 5, 20] {
+        let answer = w.call(thread.cap, read, &[0, count as u64], &[]).ok();
+        assert_eq!(answer, values[..count]);
+    }
+    w.send(thread.cap, read, &[0, 20]);
+    let untouched = Answer {
+        label: read,
+        words: vec![0, 20],
+    };
+    assert_eq!(w.received(w.current()), untouched);
+    w.check();
 }
 
 #[test]

@@ -9,9 +9,10 @@ use crate::kernel::{Action, FpuOwner, Kernel};
 use crate::machine::Next;
 use crate::mem::{self, Ref};
 use crate::object::tcb::{Fault, State as Doing, slots};
+use crate::object::vcpu::Tags;
 use crate::object::{Endpoint, Reply, SchedContext, Tcb};
 use core::cell::Cell;
-use sel4_abi::{fault, label, object, syscall};
+use sel4_abi::{Rights, fault, label, object, syscall};
 use words::x86::vector;
 
 type Tested = Kernel<FakeMachine>;
@@ -20,6 +21,8 @@ type Tested = Kernel<FakeMachine>;
 const BY_THE_WAY: u64 = 10;
 /// Comparisons of the test that is about them.
 const MANY: u64 = 150;
+/// A system call that the kernel does not know.
+const UNKNOWN: i64 = 57;
 
 std::thread_local! {
     static COMPARED: Cell<u64> = const { Cell::new(0) };
@@ -49,6 +52,8 @@ struct Variables {
     release: Option<Ref<Tcb>>,
     fpu_owner: FpuOwner,
     loaded: (u64, u64),
+    bases_of: Ref<Tcb>,
+    tags: Tags,
     work_units: u32,
 }
 
@@ -69,6 +74,8 @@ impl State {
                 release: queues.release.get(),
                 fpu_owner: kernel.fpu_owner,
                 loaded: (kernel.loaded_space, kernel.loaded_thread),
+                bases_of: kernel.bases_of,
+                tags: kernel.tags.clone(),
                 work_units: kernel.work_units,
             },
             machine: kernel.machine.clone(),
@@ -90,6 +97,8 @@ impl State {
         kernel.queues.release.set(old.release);
         kernel.fpu_owner = old.fpu_owner;
         (kernel.loaded_space, kernel.loaded_thread) = old.loaded;
+        kernel.bases_of = old.bases_of;
+        kernel.tags = old.tags.clone();
         kernel.work_units = old.work_units;
         kernel.machine = self.machine.clone();
     }
@@ -190,6 +199,26 @@ pub fn compare_exception(kernel: &mut Tested, number: u8, code: u64, cr2: u64) {
     }
 }
 
+/// Compares an unknown system call of the running thread.
+fn compare_unknown(w: &mut World) {
+    w.current().context.rdx.set(UNKNOWN as u64);
+    compare_fault(w, fault::UNKNOWN_SYSCALL, &[UNKNOWN as u64]);
+}
+
+/// Compares a fault of the running thread. Whether it has a short way.
+fn compare_fault(w: &mut World, label: u64, words: &[u64]) -> bool {
+    let compared = compare(
+        &mut w.kernel,
+        |kernel| kernel.fast_fault(label, words),
+        |kernel| {
+            kernel.update_time();
+            kernel.fault(kernel.current, label, words);
+        },
+    );
+    count(compared);
+    compared
+}
+
 /// How many comparisons this test has made.
 fn compared_so_far() -> u64 {
     COMPARED.with(Cell::get)
@@ -208,8 +237,17 @@ impl Numbers {
     }
 }
 
-/// Three passive servers, of which each calls those after it and the last handles everybody's faults, and three clients;
-/// priorities, message lengths and who does what are random.
+/// Some threads have a budget that is less than their period, and some of those a sporadic one.
+fn limit(w: &mut World, thread: Thread, numbers: &mut Numbers) {
+    if numbers.below(2) == 0 {
+        w.configure(thread.sc, 5000, 10_000, 3, 0);
+        let sporadic = numbers.below(2) == 0;
+        w.sched_context(thread.sc).sporadic.set(sporadic);
+    }
+}
+
+/// Three servers, of which each calls those after it and the last handles everybody's faults, and three clients; priorities,
+/// message lengths, which servers have time of their own, whose time is limited and who does what are random.
 fn traffic(seed: u64) {
     let mut w = World::new();
     let mut numbers = Numbers(seed);
@@ -224,12 +262,17 @@ fn traffic(seed: u64) {
         w.expect_running(server);
         w.recv(endpoint, server.reply);
         w.interrupt();
-        w.call(server.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])
-            .ok();
+        if numbers.below(3) == 0 {
+            limit(&mut w, server, &mut numbers);
+        } else {
+            w.call(server.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])
+                .ok();
+        }
         server
     });
     for _ in 0..3 {
         let client = w.thread(100 + 10 * numbers.below(4), true);
+        limit(&mut w, client, &mut numbers);
         w.set_handler(client, badged[2]);
         w.resume(client);
     }
@@ -239,7 +282,7 @@ fn traffic(seed: u64) {
         if current.state.get() != crate::object::tcb::State::Running {
             break;
         }
-        let words: Vec<u64> = (0..numbers.below(6)).map(|n| n * 7).collect();
+        let words: Vec<u64> = (0..numbers.below(9)).map(|n| n * 7).collect();
         w.kernel.machine.now += 10;
         let server = servers.iter().position(|server| server.tcb == current);
         let deepest = server.map_or(0, |n| n + 1);
@@ -253,8 +296,12 @@ fn traffic(seed: u64) {
                 let to = deepest + numbers.below(3 - deepest as u64) as usize;
                 w.start_call(badged[to], numbers.below(3), &words, &[]);
             }
+            _ if numbers.below(3) == 0 => {
+                compare_unknown(&mut w);
+                w.syscall(UNKNOWN);
+            }
             _ => {
-                let vector = [6, 14][numbers.below(2) as usize];
+                let vector = [6, 7, 14][numbers.below(3) as usize];
                 current.context.entered_by.set(crate::context::entry::FULL);
                 compare_exception(&mut w.kernel, vector, 4, 0x1000);
                 w.kernel.handle_exception(vector, 4, 0x1000);
@@ -289,15 +336,7 @@ fn an_exit_and_its_answer_leave_what_the_long_way_does() {
     let vcpu = machine.thread.tcb;
     assert_eq!(w.current(), vcpu, "the guest runs");
     for _ in 0..3 {
-        let compared = compare(
-            &mut w.kernel,
-            |kernel| kernel.fast_fault(class, &words),
-            |kernel| {
-                kernel.update_time();
-                kernel.fault(kernel.current, class, &words);
-            },
-        );
-        assert!(compared, "the exit has no short way");
+        assert!(compare_fault(w, class, &words), "the exit has no short way");
         let next = w
             .kernel
             .fast_fault(class, &words)
@@ -358,6 +397,11 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with(false)
+    }
+
+    /// The server keeps its time, or is passive.
+    fn with(own_time: bool) -> Self {
         let mut w = World::new();
         let endpoint = w.make(object::ENDPOINT, 0);
         let other = w.make(object::ENDPOINT, 0);
@@ -374,8 +418,10 @@ impl Scene {
         w.expect_running(server);
         w.recv(endpoint, server.reply);
         w.interrupt();
-        w.call(server.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])
-            .ok();
+        if !own_time {
+            w.call(server.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])
+                .ok();
+        }
         w.resume(client);
         w.wait(gate);
         w.expect_running(client);
@@ -397,7 +443,11 @@ impl Scene {
 
     /// The same after the call: the server is about to answer it.
     fn answering() -> Self {
-        let mut scene = Self::new();
+        Self::answering_with(false)
+    }
+
+    fn answering_with(own_time: bool) -> Self {
+        let mut scene = Self::with(own_time);
         scene.w.syscall(syscall::CALL);
         scene.w.expect_running(scene.server);
         scene.w.message(0, &[2], &[]);
@@ -419,11 +469,17 @@ impl Scene {
         };
         object
     }
-    fn spare_reply(&self) -> Ref<Reply> {
-        let Cap::Reply { object, .. } = self.w.cap(self.spare.reply) else {
+    fn reply_of(&self, thread: Thread) -> Ref<Reply> {
+        let Cap::Reply { object, .. } = self.w.cap(thread.reply) else {
             panic!("no reply object")
         };
         object
+    }
+    fn spare_reply(&self) -> Ref<Reply> {
+        self.reply_of(self.spare)
+    }
+    fn server_reply(&self) -> Ref<Reply> {
+        self.reply_of(self.server)
     }
     fn spare_time(&self) -> Ref<SchedContext> {
         self.w.sched_context(self.spare.sc)
@@ -491,8 +547,9 @@ const RECEIVERS: &[Spoil] = &[
     ("a sender waits", |s| {
         s.server.tcb.state.set(Doing::BlockedOnSend)
     }),
-    ("the receiver has time of its own", |s| {
-        s.server.tcb.sc.set(Some(s.spare_time()))
+    ("the receiver's own time is not configured", |s| {
+        s.server.tcb.sc.set(Some(s.spare_time()));
+        s.spare_time().max.set(0);
     }),
     ("the receiver runs a guest", |s| Scene::give_vcpu(s.server)),
     ("the receiver cannot answer", |s| {
@@ -513,8 +570,35 @@ const RECEIVERS: &[Spoil] = &[
     ("a thread above it is ready", Scene::ready),
 ];
 
+type SpoilTurn = (&'static str, fn(&mut Scene, Ref<SchedContext>));
+
+/// What alone keeps a thread from running on time of its own, be it the server or the client.
+const OWN_TURNS: &[SpoilTurn] = &[
+    ("it is not configured", |_, own| own.max.set(0)),
+    ("its time has not come", |s, own| {
+        own.head_refill().time.set(s.w.kernel.machine.now + 1)
+    }),
+    ("it has hardly any left", |_, own| {
+        own.head_refill().amount.set(1)
+    }),
+    ("the current one's budget is over", |s, _| {
+        s.w.kernel.current_sc.head_refill().amount.set(1)
+    }),
+    ("the current one's budget ends just now", |s, _| {
+        let left = s.w.kernel.current_sc.head_refill().amount.get();
+        s.w.kernel.machine.now += left;
+    }),
+    ("somebody's time has come", |s, _| {
+        s.w.kernel.release_push(s.spare.tcb);
+        s.w.kernel.reprogram = false;
+    }),
+    ("it waits for its time", |_, own| {
+        let tcb = own.tcb.get().expect("the context is somebody's");
+        tcb.in_release_queue.set(true);
+    }),
+];
+
 const CALLS: &[Spoil] = &[
-    ("five words", |s| s.w.message(0, &[0; 5], &[])),
     ("a capability", |s| s.w.message(0, &[], &[s.endpoint])),
     ("no right to be answered", |s| s.target(s.mute)),
     ("no right to send", |s| s.target(s.inward)),
@@ -536,7 +620,6 @@ const FAULTS: &[Spoil] = &[
 ];
 
 const ANSWERS: &[Spoil] = &[
-    ("five words", |s| s.w.message(0, &[0; 5], &[])),
     ("a capability", |s| s.w.message(0, &[], &[s.endpoint])),
     ("no right to receive", |s| s.target(s.outward)),
     ("no endpoint", |s| s.target(s.signalled)),
@@ -598,6 +681,67 @@ const ANSWERS: &[Spoil] = &[
 ];
 
 #[test]
+fn a_turn_on_ones_own_time_goes_the_long_way_for_each_reason_alone() {
+    assert!(Scene::with(true).has_short(syscall::CALL));
+    assert!(Scene::answering_with(true).has_short(syscall::REPLY_RECV));
+    for (reason, spoil) in OWN_TURNS {
+        let mut scene = Scene::with(true);
+        let own = scene.w.sched_context(scene.server.sc);
+        spoil(&mut scene, own);
+        assert!(!scene.has_short(syscall::CALL), "{reason}");
+        let mut scene = Scene::answering_with(true);
+        let own = scene.w.sched_context(scene.client.sc);
+        spoil(&mut scene, own);
+        assert!(!scene.has_short(syscall::REPLY_RECV), "{reason}");
+    }
+    let later = |scene: &mut Scene| {
+        let now = scene.w.kernel.machine.now;
+        scene.spare_time().head_refill().time.set(now + 1000);
+        scene.w.kernel.release_push(scene.spare.tcb);
+        scene.w.kernel.reprogram = false;
+    };
+    let mut scene = Scene::with(true);
+    later(&mut scene);
+    assert!(scene.has_short(syscall::CALL), "nobody's time has come");
+    let mut scene = Scene::answering_with(true);
+    later(&mut scene);
+    assert!(scene.has_short(syscall::REPLY_RECV));
+}
+
+/// What alone keeps an answer to a client that has kept its time from being short.
+const OWN_ANSWERS: &[Spoil] = &[
+    ("the caller has no time", |s| s.client.tcb.sc.set(None)),
+    ("the reply is below another", |s| {
+        s.server_reply().push_onto(s.w.kernel.current_sc);
+        s.spare_reply().push_onto(s.w.kernel.current_sc);
+    }),
+    ("the reply is above another", |s| {
+        s.server_reply().prev.set(Some(s.spare_reply()))
+    }),
+    ("who has the reply object receives", |s| {
+        s.client.tcb.state.set(Doing::BlockedOnReceive)
+    }),
+    ("a notification gets the server's time back", |s| {
+        let Cap::Notification { object, .. } = s.w.cap(s.signalled) else {
+            panic!("no notification")
+        };
+        s.w.kernel.complete_signal(object, s.server.tcb);
+        object.sc.set(s.server.tcb.sc.get());
+        s.server.tcb.notification.set(Some(object));
+    }),
+];
+
+#[test]
+fn an_answer_to_who_kept_its_time_goes_the_long_way_for_each_reason_alone() {
+    for (reason, spoil) in OWN_ANSWERS {
+        let mut scene = Scene::answering_with(true);
+        assert!(scene.has_short(syscall::REPLY_RECV));
+        spoil(&mut scene);
+        assert!(!scene.has_short(syscall::REPLY_RECV), "{reason}");
+    }
+}
+
+#[test]
 fn a_call_goes_the_long_way_for_each_reason_alone() {
     assert!(Scene::new().has_short(syscall::CALL));
     for (reason, spoil) in RECEIVERS.iter().chain(CALLS) {
@@ -648,5 +792,97 @@ fn the_end_of_a_fault_is_short_where_the_thread_goes_on() {
         let scene = Scene::answering();
         scene.fault(label, answer);
         assert!(scene.has_short(syscall::REPLY_RECV), "{label} {answer}");
+    }
+}
+
+type Buffers = (&'static str, bool, fn(&Scene));
+
+/// What becomes of the buffers before a long message is sent, and whether its words arrive all the same.
+const BUFFERS: &[Buffers] = &[
+    ("both have one", true, |_| {}),
+    ("the sender has none", false, |s| s.client.tcb.buffer.set(0)),
+    ("the receiver has none", false, |s| {
+        s.server.tcb.buffer.set(0)
+    }),
+    ("the receiver may only read its own", false, |s| {
+        let slot = &s.server.tcb.slots[slots::BUFFER];
+        slot.set_cap(slot.cap().masked(Rights::new(Rights::READ)));
+    }),
+    ("they share one", true, |s| {
+        let cap = s.client.tcb.slots[slots::BUFFER].cap();
+        s.server.tcb.slots[slots::BUFFER].set_cap(cap);
+    }),
+];
+
+#[test]
+fn long_messages_are_short_calls_and_arrive_as_they_do_the_long_way() {
+    for length in [4, 5, 6, 119, 120, 121, 127] {
+        for (case, arrives, prepare) in BUFFERS {
+            MOST.with(|most| most.set(0));
+            let mut scene = Scene::new();
+            scene.w.message(9, &[1, 2, 3, 4], &[]);
+            let buffer = scene.w.kernel.ipc_buffer(scene.client.tcb, true);
+            let buffer = buffer.expect("every thread has one at first");
+            for (n, word) in buffer.msg.iter().enumerate().skip(4) {
+                word.set(100 + n as u64);
+            }
+            let (client, server) = (scene.client.tcb, scene.server.tcb);
+            client.context.rsi.set(9 << 12 | length);
+            prepare(&scene);
+            MOST.with(|most| most.set(u64::MAX));
+            let before = compared_so_far();
+            scene.w.syscall(syscall::CALL);
+            assert_eq!(compared_so_far(), before + 1, "{length}, {case}");
+            scene.w.expect_running(scene.server);
+            let expected = match length {
+                ..=4 => length,
+                _ if *arrives => length.min(120),
+                _ => 4,
+            };
+            let received = scene.w.received(server);
+            let words: Vec<u64> = (1..=4).chain(104..220).take(expected as usize).collect();
+            assert_eq!(received.words, words, "{length}, {case}");
+            assert_eq!(received.label, 9);
+            let context = &server.context;
+            context.rdi.set(scene.endpoint);
+            context.r12.set(scene.server.reply);
+            context.rsi.set(length);
+            scene.w.syscall(syscall::REPLY_RECV);
+            assert_eq!(compared_so_far(), before + 2, "{length}, {case}");
+            scene.w.expect_running(scene.client);
+        }
+    }
+}
+
+#[test]
+fn an_unknown_calls_registers_reach_the_handler_and_come_back_from_it() {
+    let mut scene = Scene::new();
+    let names: Vec<u64> = (0..18).map(|n| 0x40 + 0x10 * n).collect();
+    let order = [3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 0, 1, 2];
+    for (n, name) in order.iter().zip(&names) {
+        scene.client.tcb.context.registers()[*n].set(*name);
+    }
+    scene.w.syscall(UNKNOWN);
+    scene.w.expect_running(scene.server);
+    let mut told = names.clone();
+    // RDX is the number, and RIP the instruction.
+    (told[3], told[15]) = (UNKNOWN as u64, super::world::SYSCALL_AT);
+    told.push(UNKNOWN as u64);
+    let received = scene.w.received(scene.server.tcb);
+    assert_eq!(received.label, fault::UNKNOWN_SYSCALL);
+    assert_eq!(received.words, told);
+    let answer: Vec<u64> = names.iter().map(|name| name + 1).collect();
+    let before = compared_so_far();
+    scene
+        .w
+        .reply_recv(scene.endpoint, scene.server.reply, 0, &answer);
+    assert_eq!(compared_so_far(), before + 1, "the answer has no short way");
+    scene.w.expect_running(scene.client);
+    for (n, value) in order.iter().zip(answer).take(17) {
+        assert_eq!(
+            scene.client.tcb.context.registers()[*n].get(),
+            value,
+            "register {n}"
+        );
     }
 }

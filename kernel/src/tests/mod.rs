@@ -10,6 +10,7 @@ mod errors;
 mod exits;
 mod fake;
 mod fastpath;
+mod fpu;
 mod invariants;
 mod ipc;
 mod nested;

@@ -310,11 +310,9 @@ impl Model {
             let backing = guest_space::backing(self.space(), Gpa::new(cached.address).frame());
             backing.is_some_and(|now| now.hpa == base && (now.writable || !write))
         } else {
-            granted(self.space())?
+            granted(self.space())
                 .iter()
-                .any(|&(start, end, writable)| {
-                    start <= base && base + cached.bytes <= end && (writable || !write)
-                })
+                .any(|frame| frame.grants(base, cached.bytes, write))
         };
         if may {
             Ok(())

@@ -52,6 +52,54 @@ proptest! {
         }
         w.check();
     }
+
+    #[test]
+    fn whatever_is_made_of_memory_begins_as_zeroes(
+        steps in prop::collection::vec((0u8..6, 1u64..5), 1..60), every in 0u32..4
+    ) {
+        const BITS: u64 = 15;
+        let mut w = World::new();
+        let memory = w.make(object::UNTYPED, BITS);
+        let Cap::Untyped { base, .. } = w.cap(memory) else { panic!("no untyped") };
+        // Nobody knows what is in it at power-on.
+        crate::mem::write_bytes(base, &[0xff; 1 << BITS]);
+        w.kernel.machine.pending_every = every;
+        // Each made of the one before.
+        let mut untyped = vec![memory];
+        for (step, count) in steps {
+            let from = untyped[untyped.len() - 1];
+            let (ty, bits) = match step {
+                0 => {
+                    w.revoke(memory);
+                    untyped.truncate(1);
+                    continue;
+                }
+                1 => {
+                    w.revoke(from);
+                    continue;
+                }
+                2 => (object::UNTYPED, 11 + count % 3),
+                _ => (object::X86_4K, 0),
+            };
+            let count = if ty == object::UNTYPED { 1 } else { count };
+            let slot = w.next_slot;
+            let words = [ty, bits, 0, 0, slot, count];
+            if w.call(from, label::UNTYPED_RETYPE, &words, &[fixed::CNODE]).label != 0 {
+                continue;
+            }
+            w.next_slot += count;
+            for n in slot..slot + count {
+                match w.cap(n) {
+                    Cap::Frame { base, .. } => {
+                        prop_assert!(crate::mem::bytes(base, 4096).iter().all(|&byte| byte == 0));
+                        crate::mem::write_bytes(base, &[0xff; 4096]);
+                    }
+                    _ => untyped.push(n),
+                }
+            }
+        }
+        w.check();
+    }
 }
 
 #[test]
@@ -70,6 +118,28 @@ fn memory_is_zero_when_it_is_given_out_again() {
     };
     assert_eq!(second, base);
     assert!(crate::mem::bytes(base, 4096).iter().all(|&byte| byte == 0));
+}
+
+#[test]
+fn memory_that_was_used_up_is_zeroed_once_by_its_reset() {
+    let mut w = World::new();
+    let memory = w.make(object::UNTYPED, 14);
+    let is_dirty = |w: &World| matches!(w.cap(memory), Cap::Untyped { dirty: true, .. });
+    let fill = |w: &mut World, frames| {
+        for _ in 0..frames {
+            w.retype(memory, object::X86_4K, 0);
+        }
+        w.revoke(memory);
+        w.retype(memory, object::ENDPOINT, 0);
+    };
+    fill(&mut w, 3);
+    assert!(is_dirty(&w), "its last page was never used");
+    w.revoke(memory);
+    fill(&mut w, 4);
+    assert!(!is_dirty(&w));
+    let small = w.retype(memory, object::UNTYPED, 12);
+    assert!(matches!(w.cap(small), Cap::Untyped { dirty: false, .. }));
+    w.check();
 }
 
 #[test]

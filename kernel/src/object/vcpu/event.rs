@@ -47,14 +47,48 @@ const fn is_fault(word: u64) -> bool {
 }
 
 impl Vcpu {
-    /// Has the processor deliver this event at the next VMRUN. With a fault RFLAGS are pushed with RF set, so that the
-    /// instruction's breakpoint is not met again when the handler returns (APM vol. 2, 3.1.6); a processor that injects
-    /// pushes RFLAGS as it finds them. A fault whose delivery was broken off has it set, too, whatever was saved then.
+    /// Has the processor deliver this event at the next VMRUN, in place of one that it was to deliver until now.
     pub(super) fn inject(&self, word: u64) {
+        self.drop_mark();
         let word = if word & event::VALID == 0 { 0 } else { word };
         self.write(vmcb::EVENTINJ, word);
-        if is_fault(word) {
-            self.write(vmcb::RFLAGS, self.read(vmcb::RFLAGS) | rflags::RF);
+        self.mark_fault();
+    }
+
+    /// RFLAGS as a message has them, below what an event on its way adds.
+    pub(super) fn write_flags(&self, flags: u64) {
+        self.write(vmcb::RFLAGS, flags);
+        self.marked.set(false);
+        self.mark_fault();
+    }
+
+    /// After #VMEXIT: the event whose delivery it broke off is the handler's or is injected anew, and RFLAGS are the guest's.
+    #[inline(always)]
+    pub(super) fn take_event(&self) {
+        let word = normalise_event(self.read(vmcb::EXITINTINFO));
+        self.event.set(word);
+        self.write(vmcb::EVENTINJ, 0);
+        if word != 0 {
+            self.drop_mark();
+        }
+        // What was delivered has pushed it.
+        self.marked.set(false);
+    }
+
+    /// With a fault RFLAGS are pushed with RF set, so that the instruction's breakpoint is not met again when the handler
+    /// returns (APM vol. 2, 3.1.6); a processor that injects pushes RFLAGS as it finds them.
+    fn mark_fault(&self) {
+        let flags = self.read(vmcb::RFLAGS);
+        if is_fault(self.read(vmcb::EVENTINJ)) && flags & rflags::RF == 0 {
+            self.write(vmcb::RFLAGS, flags | rflags::RF);
+            self.marked.set(true);
+        }
+    }
+
+    /// The event is not delivered after all: the guest's next instruction is to meet its breakpoint.
+    fn drop_mark(&self) {
+        if self.marked.take() {
+            self.write(vmcb::RFLAGS, self.read(vmcb::RFLAGS) & !rflags::RF);
         }
     }
 }

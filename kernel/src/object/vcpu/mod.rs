@@ -77,6 +77,8 @@ pub struct Vcpu {
     written_ts: Cell<u64>,
     /// Normalised EXITINTINFO of the last exit.
     pub(crate) event: Cell<u64>,
+    /// RFLAGS.RF is set for the fault on its way: the guest's own is clear.
+    marked: Cell<bool>,
     dr: [Cell<u64>; 4],
     counters: [Cell<u64>; COUNTERS],
     pub(crate) fpu: FpuArea,
@@ -227,7 +229,7 @@ impl<M: Machine> Kernel<M> {
             label::VCPU_READ_REGISTERS => {
                 need(vcpu_right::READ)?;
                 msg.need(1, 0)?;
-                self.vcpu_read_registers(vcpu, Mask(msg.word(0)))
+                self.vcpu_read_registers(vcpu, msg)
             }
             label::VCPU_WRITE_REGISTERS => {
                 need(vcpu_right::RUN)?;
@@ -272,7 +274,7 @@ impl<M: Machine> Kernel<M> {
                 for (word, counter) in words[2..].iter_mut().zip(&vcpu.counters) {
                     *word = counter.get();
                 }
-                Ok(Done::words(&words))
+                Ok(self.answer_long(msg, &words))
             }
             label::VCPU_SET_NESTED => {
                 need(vcpu_right::PAGING)?;

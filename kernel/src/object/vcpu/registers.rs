@@ -6,7 +6,7 @@
 use super::Vcpu;
 use super::controls::{CR0_PAGING, WINDOW_CLASS, WINDOW_OPEN};
 use super::event::is_injectable;
-use crate::kernel::{Done, Kernel, MAX_ANSWER, Outcome};
+use crate::kernel::{Kernel, Message, Outcome};
 use crate::machine::Machine;
 use crate::mem::Ref;
 use crate::mutant::{self, Mutant};
@@ -82,12 +82,14 @@ impl Vcpu {
 }
 
 impl<M: Machine> Kernel<M> {
-    pub(super) fn vcpu_read_registers(&mut self, vcpu: Ref<Vcpu>, mask: Mask) -> Outcome {
-        let mut words = [0; MAX_ANSWER];
+    pub(super) fn vcpu_read_registers(&mut self, vcpu: Ref<Vcpu>, msg: &Message) -> Outcome {
+        let mask = Mask(msg.word(0));
+        // As many as a mask has bits.
+        let mut words = [0; 64];
         for (word, register) in words.iter_mut().zip(mask.iter()) {
             *word = Self::read_register(vcpu, register);
         }
-        Ok(Done::Words(words, mask.len()))
+        Ok(self.answer_long(msg, &words[..mask.len()]))
     }
 
     fn read_register(vcpu: Ref<Vcpu>, register: u8) -> u64 {
@@ -171,7 +173,7 @@ impl<M: Machine> Kernel<M> {
         }
         match register {
             0..=15 => vcpu.gpr(register).set(value),
-            17 => vcpu.write(vmcb::RFLAGS, value & 0x3f_7fd5 | rflags::ONE),
+            17 => vcpu.write_flags(value & 0x3f_7fd5 | rflags::ONE),
             18 => {
                 let value = value & cr0::DEFINED;
                 let changed = (vcpu.cr0.replace(value) ^ value) & CR0_PAGING != 0;

@@ -119,7 +119,7 @@ impl<M: Machine> Kernel<M> {
             Exited::Told(exit) => {
                 vcpu.count(counter(exit.class()));
                 let words = exit.encode(vcpu.status());
-                if let Some(next) = self.fast_fault(exit.class() as u64, &words) {
+                if let Some(next) = self.fast_exit(exit.class() as u64, &words) {
                     return After::Run(next);
                 }
                 self.update_time();
@@ -152,15 +152,13 @@ impl<M: Machine> Kernel<M> {
             let found = vcpu.read(vmcb::CR3);
             // Nothing of what was found there is run again.
             vcpu.written.set(false);
-            vcpu.write(vmcb::EVENTINJ, 0);
+            vcpu.inject(0);
             return Exited::Told(Exit::FormatBroken {
                 found,
                 installed_page: vcpu.root.get().unwrap_or(u64::MAX),
             });
         }
-        vcpu.event
-            .set(normalise_event(vcpu.read(vmcb::EXITINTINFO)));
-        vcpu.write(vmcb::EVENTINJ, 0);
+        vcpu.take_event();
         match code {
             exit::INTR | exit::NMI | exit::SMI | exit::INIT => {
                 vcpu.count(COUNT_INTERRUPTS);

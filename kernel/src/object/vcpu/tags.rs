@@ -8,6 +8,7 @@ use crate::mutant::{self, Mutant};
 use words::svm::vmcb;
 
 /// TLB tags (SVM's ASIDs; APM vol. 2, 15.16): handed out in turn, everything flushed when they run out.
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Tags {
     next: u32,
     generation: u64,
