@@ -69,6 +69,7 @@ const SOURCES: &[&str] = &[
     "guests/platform",
     "guests/rt",
     "guests/script",
+    "tests/root-kit",
     "tests/attack-root",
     "tests/conformance",
     "tests/bench-root",

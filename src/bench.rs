@@ -167,10 +167,17 @@ const IPC: &[Known] = &[
     ),
     known("retype-tcb", "Untyped_Retype of a TCB", Some(5029)),
     known("delete-tcb", "CNode_Delete of a TCB", Some(2029)),
-    known("retype-frame", "Untyped_Retype of a 4K frame", Some(821)),
+    known("retype-frame", "Untyped_Retype of a 4K frame", None),
+    known("retype-63-frames", "Untyped_Retype of 63 4K frames", None),
+    // seL4's memory is clean whenever it is retyped.
     known(
-        "retype-63-frames",
-        "Untyped_Retype of 63 4K frames",
+        "retype-clean-frame",
+        "Untyped_Retype of a 4K frame, clean memory",
+        Some(821),
+    ),
+    known(
+        "retype-63-clean-frames",
+        "Untyped_Retype of 63 4K frames, clean memory",
         Some(3755),
     ),
     known(

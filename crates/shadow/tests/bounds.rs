@@ -2,8 +2,9 @@
 
 mod common;
 
+use common::dice::Dice;
 use common::guest::*;
-use common::{Dice, READ, Ram, Try, WRITE};
+use common::{READ, Ram, Try, WRITE};
 use shadow::{Load, LoadReason, MAX_TABLES, MAX_TOUCHED, MIN_PAGES, Outcome, PageRecord};
 
 /// Every entry of every table leads to the one table below: all addresses are mapped, each with tables of its own in the

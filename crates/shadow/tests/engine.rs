@@ -3,9 +3,10 @@
 
 mod common;
 
+use common::dice::Dice;
 use common::naive::{Tables, Verdict, mark};
 use common::pool::{Cached, Pool};
-use common::{Dice, Ram, Try};
+use common::{Ram, Try};
 use exit_abi::Mode;
 use naive_walk::Refusal;
 use proptest::prelude::*;

@@ -2,9 +2,10 @@
 
 mod common;
 
+use common::dice::Dice;
 use common::guest::*;
 use common::pool::Pool;
-use common::{Dice, FETCH, READ, Ram, Try, USER, USER_WRITE, WRITE};
+use common::{FETCH, READ, Ram, Try, USER, USER_WRITE, WRITE};
 use exit_abi::Mode;
 use shadow::bounds::MAX_TURNS;
 use shadow::{

@@ -2,13 +2,14 @@
 
 mod common;
 
+use common::Ram;
+use common::dice::Dice;
 use common::naive::{mark, read};
-use common::{Dice, Ram};
 use exit_abi::Mode;
 use naive_walk::Refusal;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
-use shadow::{Access, Limits, Space, Stop, walk};
+use shadow::{Access, Limits, Space, Stop, Translation, walk};
 use words::Gva;
 use words::x86::pf;
 
@@ -193,15 +194,20 @@ proptest! {
     }
 }
 
-/// A walk over one memory in one mode, by a supervisor.
-fn look(ram: &Ram, bits: u32, gva: u64) -> Result<u64, Stop> {
+/// A walk over one memory in one mode, for an access of a supervisor.
+fn walk_from(cr3: u64, ram: &Ram, bits: u32, gva: u64, code: u32) -> Result<Translation, Stop> {
     let space = Space {
         mode: Mode::from_bits(bits),
-        cr3: TABLES,
+        cr3,
         pdptes: [0; 4],
     };
-    let access = Access::from_code(0);
-    walk(&ram, Limits::QEMU64, &space, Gva::new(gva), access, &mut 0).map(|found| found.gpa.bits())
+    let access = Access::from_code(code);
+    walk(&ram, Limits::QEMU64, &space, Gva::new(gva), access, &mut 0)
+}
+
+/// Where a read leads.
+fn look(ram: &Ram, bits: u32, gva: u64) -> Result<u64, Stop> {
+    walk_from(TABLES, ram, bits, gva, 0).map(|found| found.gpa.bits())
 }
 
 #[test]
@@ -255,21 +261,8 @@ fn the_first_and_last_canonical_addresses_are_walked_and_no_others() {
 fn a_self_mapped_root_is_walked_and_marked() {
     let ram = Ram::default();
     ram.set64(TABLES + 8 * 511, TABLES | 3);
-    let mode = Mode::from_bits(Mode::PG | Mode::PE | Mode::PAE | Mode::LMA | Mode::WP);
-    let space = Space {
-        mode,
-        cr3: TABLES,
-        pdptes: [0; 4],
-    };
-    let found = walk(
-        &&ram,
-        Limits::QEMU64,
-        &space,
-        Gva::new(!0xfff),
-        Access::from_code(2),
-        &mut 0,
-    )
-    .unwrap();
+    let bits = Mode::PG | Mode::PE | Mode::PAE | Mode::LMA | Mode::WP;
+    let found = walk_from(TABLES, &ram, bits, !0xfff, 2).unwrap();
     assert_eq!(found.gpa.bits(), TABLES);
     assert!(found.dirty);
     assert_eq!(ram.get64(TABLES + 8 * 511), Some(TABLES | 0x63));
@@ -280,19 +273,7 @@ fn a_walk_gives_up_when_an_entry_never_stands_still() {
     let ram = Ram::default();
     ram.set32(TABLES, 0x83);
     ram.contention.set(1000);
-    let space = Space {
-        mode: Mode::from_bits(Mode::PG | Mode::PSE),
-        cr3: TABLES,
-        pdptes: [0; 4],
-    };
-    let found = walk(
-        &&ram,
-        Limits::QEMU64,
-        &space,
-        Gva::new(0),
-        Access::from_code(0),
-        &mut 0,
-    );
+    let found = look(&ram, Mode::PG | Mode::PSE, 0);
     assert_eq!(found, Err(Stop::Contended));
     assert_eq!(ram.get32(TABLES), Some(0x83));
 }
@@ -300,21 +281,7 @@ fn a_walk_gives_up_when_an_entry_never_stands_still() {
 #[test]
 fn a_root_outside_memory_reads_as_ones() {
     let ram = Ram::default();
-    let at = |bits| {
-        let space = Space {
-            mode: Mode::from_bits(bits),
-            cr3: Ram::END,
-            pdptes: [0; 4],
-        };
-        walk(
-            &&ram,
-            Limits::QEMU64,
-            &space,
-            Gva::new(0x5000),
-            Access::from_code(0),
-            &mut 0,
-        )
-    };
+    let at = |bits| walk_from(Ram::END, &ram, bits, 0x5000, 0);
     assert_eq!(
         at(Mode::PG | Mode::PAE | Mode::LMA | Mode::NXE),
         Err(Stop::Fault(0b1001))

@@ -3,8 +3,6 @@
 
 #[cfg(target_os = "none")]
 mod guest {
-    #![allow(unsafe_code)] // `entry!` gives `main` its symbol
-
     guest_rt::entry!(main);
 
     fn main() {

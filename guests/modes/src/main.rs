@@ -6,36 +6,7 @@
 #![cfg_attr(target_os = "none", no_std, no_main)]
 
 #[cfg(target_os = "none")]
-mod choice;
-#[cfg(target_os = "none")]
-mod places;
-#[cfg(target_os = "none")]
-mod rules;
-#[cfg(target_os = "none")]
-mod switch;
-#[cfg(target_os = "none")]
-mod tour;
-
-#[cfg(target_os = "none")]
-mod guest {
-    #![allow(unsafe_code)] // `entry!` gives `main` its symbol
-
-    use guest_script::script::{Report, Script};
-
-    use crate::choice::Choice;
-    use crate::{rules, tour};
-
-    guest_rt::entry!(main);
-
-    fn main() {
-        let mut report = Report::new("modes");
-        let choice = Choice::from_command_line();
-        tour::run(&choice, &mut report);
-        rules::run(&choice, &mut Script::new(), &mut report);
-        choice.tell(report.checks);
-        report.finish();
-    }
-}
+mod guest;
 
 #[cfg(not(target_os = "none"))]
 fn main() {

@@ -104,6 +104,7 @@ extern "C" fn guest_start() -> ! {
 #[macro_export]
 macro_rules! entry {
     ($main:path) => {
+        #[allow(unsafe_code)] // gives the function its symbol
         #[unsafe(no_mangle)]
         fn guest_main() {
             $main()

@@ -6,6 +6,8 @@
 use core::arch::global_asm;
 use core::mem::offset_of;
 
+use crate::cpu::{self, cr};
+
 /// What the 32-bit code runs under.
 #[repr(C)]
 pub struct Excursion {
@@ -147,6 +149,19 @@ legacy_idt:
 legacy_stack_top:
 "#
 );
+
+impl Excursion {
+    /// Paging off, and so CR4's bits.
+    pub fn without_paging(target: unsafe extern "C" fn(), argument: u32) -> Self {
+        Self {
+            target: target as *const () as u32,
+            cr0: (cpu::cr0() & !cr::PG) as u32,
+            cr3: 0,
+            cr4: 0,
+            argument,
+        }
+    }
+}
 
 /// Runs the excursion.
 ///

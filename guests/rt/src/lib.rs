@@ -19,6 +19,7 @@ pub mod gdt;
 pub mod legacy;
 pub mod multiboot;
 pub mod port;
+pub mod real;
 pub mod tables;
 pub mod trap;
 pub mod user;

@@ -213,6 +213,14 @@ impl Report {
         }
     }
 
+    /// Does a test and prints how many of its checks failed.
+    pub fn test(&mut self, name: &str, body: impl FnOnce(&mut Self)) {
+        let before = (self.checks, self.wrong);
+        body(self);
+        let (checks, wrong) = (self.checks - before.0, self.wrong - before.1);
+        println!("{}: {name}: {checks} checks, {wrong} wrong", self.guest);
+    }
+
     /// Prints the result and ends the guest.
     pub fn finish(self) -> ! {
         let Self {

@@ -310,3 +310,23 @@ macro_rules! behaviours {
         }
     };
 }
+
+/// What is looked at instead where the machine has QEMU's `edu` device.
+macro_rules! device_behaviours {
+    ($use:ident) => {
+        $use! {
+            interrupt:
+                a_message_signals_the_handler_of_its_vector
+                a_message_comes_while_nobody_runs
+                a_message_wakes_a_higher_thread
+                a_message_before_the_acknowledgement_signals_too
+                handlers_of_two_vectors_hear_their_own_messages_alone
+                a_message_without_handler_or_notification_is_silent
+                a_pin_is_open_from_its_issue_on
+                a_level_line_that_is_high_signals_at_each_acknowledgement
+                a_level_line_raised_while_masked_is_not_lost
+                an_edge_while_masked_is_lost
+                a_high_line_waits_for_a_handler_with_notification;
+        }
+    };
+}

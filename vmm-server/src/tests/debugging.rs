@@ -2,12 +2,6 @@
 
 use super::*;
 
-const DB: u64 = 0x8000_0301;
-const STEPPING: Status = Status {
-    single_step: true,
-    ..READY
-};
-
 fn guest() -> Fake {
     Fake::new()
         .with(Register::Dr6, 0xffff_0ff0)
@@ -25,10 +19,6 @@ fn write_debug_register(vcpu: &mut Vcpu, fake: &mut Fake, number: u8, value: u64
         value,
     };
     resume(vcpu.answer(fake, &exit, READY))
-}
-
-fn hlt() -> Exit {
-    Exit::Hlt { len: 1, rip: 0x100 }
 }
 
 #[test]
@@ -160,14 +150,7 @@ fn the_resume_flag_lasts_one_instruction() {
 fn icebp_traps_without_a_condition() {
     let mut fake = guest();
     let mut vcpu = start(&LINUX, &fake);
-    let exit = Exit::Instruction {
-        len: 1,
-        code: 0x88,
-        rip: 0x100,
-        info1: 0,
-        info2: 0,
-    };
-    let trap = resume(vcpu.answer(&mut fake, &exit, READY));
+    let trap = resume(vcpu.answer(&mut fake, &instruction(0x88, 1, 0x100), READY));
     assert_eq!(get(&trap, Register::Event), Some(DB));
     assert_eq!(get(&trap, Register::Rip), Some(0x101));
     assert_eq!(get(&trap, Register::Dr6), Some(0xffff_0ff0));

@@ -66,11 +66,7 @@ fn an_instruction_beyond_the_emulator_stops_the_vm_with_its_address() {
 fn a_descriptor_without_memory_is_a_general_protection_fault() {
     let mut fake = faulting(&[]);
     let mut vcpu = start(&LINUX, &fake);
-    let status = Status {
-        event_in_delivery: true,
-        ..READY
-    };
-    let resume = resume(vcpu.answer(&mut fake, &page_fault(0x8000_0030), status));
+    let resume = resume(vcpu.answer(&mut fake, &page_fault(0x8000_0030), DELIVERING));
     assert_eq!(get(&resume, Register::Event), Some(GP));
 }
 
@@ -84,28 +80,18 @@ fn astride(code: &[u8]) -> Fake {
     fake
 }
 
-fn at(gva: u64, code: u16) -> Exit {
-    Exit::Paging {
-        code,
-        mode: Mode::from_bits(Mode::PE | Mode::PG),
-        gva: Gva::new(gva),
-        cr3: 0x9000,
-        event: 0,
-    }
-}
-
 #[test]
 fn a_store_astride_memory_and_a_device_reaches_both() {
     // mov [rbx], eax
     let mut fake = astride(&[0x89, 0x03]);
     let mut vcpu = start(&LINUX, &fake);
-    let written = resume(vcpu.answer(&mut fake, &at(0x1_0000, 2), READY));
+    let written = resume(vcpu.answer(&mut fake, &fault_at(0x1_0000, 2, 0), READY));
     assert_eq!(get(&written, Register::Rip), Some(0x102));
     assert_eq!(fake.memory.get(&0xfffe), Some(&0x11));
     assert_eq!(fake.memory.get(&0xffff), Some(&0x22));
     // What was written selects a register of the IOAPIC, and reads back with the memory before it.
     fake.code = vec![0x8b, 0x03];
-    let read = resume(vcpu.answer(&mut fake, &at(0x1_0000, 0), READY));
+    let read = resume(vcpu.answer(&mut fake, &fault_at(0x1_0000, 0, 0), READY));
     assert_eq!(get(&read, Register::Rax), Some(0x33_2211));
 }
 
@@ -118,7 +104,7 @@ fn a_store_whose_other_page_faults_reaches_neither() {
     };
     fake.odd_pages.insert(0x1_0000, fault);
     let mut vcpu = start(&LINUX, &fake);
-    let resume = resume(vcpu.answer(&mut fake, &at(0xfffe, 2), READY));
+    let resume = resume(vcpu.answer(&mut fake, &fault_at(0xfffe, 2, 0), READY));
     assert_eq!(get(&resume, Register::Event), Some(3 << 32 | 0x8000_0b0e));
     assert_eq!(get(&resume, Register::Cr2), Some(0x1_0000));
     assert!(fake.memory.is_empty());
@@ -136,7 +122,7 @@ fn a_device_sees_the_width_of_an_access() {
             gpa: Gpa::new(0xfed0_00f0),
             access: 2,
         });
-        let resume = resume(vcpu.answer(&mut fake, &at(0x20f0, 2), READY));
+        let resume = resume(vcpu.answer(&mut fake, &fault_at(0x20f0, 2, 0), READY));
         get(&resume, Register::Rax)
     };
     // The HPET's counter: mov [rbx], rax; mov rax, [rbx]; mov eax, [rbx]; movzx eax, word [rbx]

@@ -16,13 +16,7 @@ fn touching(offset: u64, code: &[u8], value: u64) -> (Fake, Exit) {
         .with(Register::Rbx, address)
         .with(Register::Cs, 0x0a9b_0010);
     fake.code = code.to_vec();
-    let exit = Exit::Paging {
-        code: 2,
-        mode: Mode::from_bits(Mode::PE | Mode::PG),
-        gva: Gva::new(address),
-        cr3: 0x9000,
-        event: 0,
-    };
+    let exit = fault_at(address, 2, 0);
     (fake, exit)
 }
 
@@ -130,8 +124,7 @@ fn a_halted_guest_sleeps_on_while_its_task_priority_holds() {
     let mut vcpu = start(&LINUX, &Fake::new());
     store(&mut vcpu, 0x300, 0x4_0061, 6, MASKED);
     let mut fake = Fake::new().with(Register::Cr8, 6);
-    let exit = Exit::Hlt { len: 1, rip: 0x100 };
-    let mut resume = halted(vcpu.answer(&mut fake, &exit, READY));
+    let mut resume = halted(vcpu.answer(&mut fake, &hlt(), READY));
     assert!(!vcpu.wake(&mut fake, &mut resume));
 }
 
@@ -175,29 +168,18 @@ fn a_slow_host_gives_a_guest_with_a_periodic_timer_time_of_its_own() {
 
 #[test]
 fn apic_base_moves_it_and_its_reserved_bits_raise() {
-    let mut fake = Fake::new();
-    let mut vcpu = start(&LINUX, &fake);
-    let mut msr = |write, value| {
-        let exit = Exit::Msr {
-            len: 2,
-            write,
-            rip: 0,
-            number: 0x1b,
-            value,
-        };
-        resume(vcpu.answer(&mut fake, &exit, MASKED))
-    };
-    assert_eq!(get(&msr(false, 0), Register::Rax), Some(0xfee0_0900));
-    assert_eq!(get(&msr(true, 0xfee0_0d00), Register::Event), Some(GP));
-    assert_eq!(get(&msr(true, 0xfee0_0901), Register::Event), Some(GP));
-    assert_eq!(get(&msr(true, 0xfee0_0100), Register::Event), None);
-    let cpuid = Exit::Cpuid {
-        len: 2,
-        rip: 0,
-        leaf: 1,
-        subleaf: 0,
-    };
-    let off = resume(vcpu.answer(&mut fake, &cpuid, MASKED));
+    let (mut fake, mut vcpu) = linux();
+    let read = resume(vcpu.answer(&mut fake, &read_msr(0x1b), MASKED));
+    assert_eq!(get(&read, Register::Rax), Some(0xfee0_0900));
+    for (base, event) in [
+        (0xfee0_0d00, Some(GP)),
+        (0xfee0_0901, Some(GP)),
+        (0xfee0_0100, None),
+    ] {
+        let written = resume(vcpu.answer(&mut fake, &write_msr(0x1b, base), MASKED));
+        assert_eq!(get(&written, Register::Event), event);
+    }
+    let off = resume(vcpu.answer(&mut fake, &cpuid(1), MASKED));
     assert_eq!(get(&off, Register::Rdx).unwrap() >> 9 & 1, 0);
     // Nothing is there now, whatever is written.
     store(&mut vcpu, 0x300, 0x4_0061, 0, READY);

@@ -4,7 +4,7 @@ use super::*;
 
 const NMI: u64 = 0x8000_0202;
 const IRET: u64 = 0x4000;
-const DB: u8 = 1;
+const DEBUG: u8 = 1;
 
 /// mov [rbx], eax at 0x100: an NMI by the local APIC's command register.
 fn send_nmi(vcpu: &mut Vcpu, status: Status) -> Resume {
@@ -18,30 +18,16 @@ fn send_nmi(vcpu: &mut Vcpu, status: Status) -> Resume {
         gpa: Gpa::new(0xfee0_0300),
         access: 2,
     });
-    let exit = Exit::Paging {
-        code: 2,
-        mode: Mode::from_bits(Mode::PE | Mode::PG),
-        gva: Gva::new(0xfee0_0300),
-        cr3: 0x9000,
-        event: 0,
-    };
-    resume(vcpu.answer(&mut fake, &exit, status))
+    resume(vcpu.answer(&mut fake, &fault_at(0xfee0_0300, 2, 0), status))
 }
 
 fn iret(vcpu: &mut Vcpu, fake: &mut Fake, status: Status) -> Resume {
-    let exit = Exit::Instruction {
-        len: 0,
-        code: 0x74,
-        rip: IRET,
-        info1: 0,
-        info2: 0,
-    };
-    resume(vcpu.answer(fake, &exit, status))
+    resume(vcpu.answer(fake, &instruction(0x74, 0, IRET), status))
 }
 
 fn debug_exit(dr6: u64) -> Exit {
     Exit::Exception {
-        vector: DB,
+        vector: DEBUG,
         code: 0,
         rip: 0,
         dr6,
@@ -143,8 +129,7 @@ fn no_interrupt_comes_between_a_step_and_its_iret() {
     send_nmi(&mut vcpu, MASKED);
     send_nmi(&mut vcpu, MASKED);
     let mut fake = guest(IRET, 0x202);
-    fake.lines = 1 << 4;
-    vcpu.signal(&mut fake, signal::LINE);
+    raise_line(&mut vcpu, &mut fake);
     let at_iret = iret(&mut vcpu, &mut fake, READY);
     assert_eq!(get(&at_iret, Register::Event), None);
     assert_eq!(get(&at_iret, Register::Window), Some(1));
@@ -163,7 +148,7 @@ fn a_guest_that_steps_itself_keeps_its_trap_behind_iret() {
     assert_eq!(get(&at_iret, Register::Rflags), None);
     let mut fake = guest(0x5000, 2);
     let trap = resume(vcpu.answer(&mut fake, &debug_exit(0xffff_4ff0), MASKED));
-    assert_eq!(get(&trap, Register::Event), Some(0x8000_0301));
+    assert_eq!(get(&trap, Register::Event), Some(DB));
     let next = resume(vcpu.answer(&mut fake, &page_fault(0), MASKED));
     assert_eq!(get(&next, Register::Event), Some(NMI));
 }

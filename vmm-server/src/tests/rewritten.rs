@@ -31,13 +31,7 @@ fn now_reads(code: &[u8]) -> Fake {
 
 /// A load from where no memory is.
 fn device_load() -> Exit {
-    Exit::Paging {
-        code: 0,
-        mode: Mode::from_bits(Mode::PE | Mode::PG),
-        gva: Gva::new(HOLE),
-        cr3: 0x9000,
-        event: 0,
-    }
+    fault_at(HOLE, 0, 0)
 }
 
 /// The same under nested paging.
@@ -48,19 +42,6 @@ fn nested_load() -> Exit {
         gpa: Gpa::new(HOLE),
         rip: 0x100,
         event: 0,
-    }
-}
-
-/// LMSW of three bytes, with an operand in memory.
-fn lmsw() -> Exit {
-    Exit::Cr {
-        len: 3,
-        number: 0,
-        gpr: 0,
-        instruction: CrInstruction::Other,
-        rip: 0x100,
-        value: 0,
-        mode: Mode::from_bits(0),
     }
 }
 
@@ -99,6 +80,16 @@ fn another_load_fills_its_own_register_and_no_other() {
 }
 
 #[test]
+fn a_load_of_the_last_byte_of_the_address_space_reads_that_byte() {
+    // or dh, [rbp - 1], with RBP = 0
+    let mut fake = now_reads(&[0x08 | 2, 0x75, 0xff]);
+    fake.memory.insert(u64::MAX, 0x5a);
+    let resume = answered(&mut fake, &device_load());
+    assert_eq!(get(&resume, Register::Rdx), Some(0x5a00));
+    assert_eq!(get(&resume, Register::Rip), Some(0x103));
+}
+
+#[test]
 fn a_load_that_became_a_store_needs_the_right_to_write() {
     for (code, page) in [
         // mov [rsi], eax; mov [rbx], eax
@@ -122,7 +113,7 @@ fn a_load_that_became_a_store_needs_the_right_to_write() {
 
 #[test]
 fn what_became_no_instruction_is_undefined() {
-    for exit in [device_load(), nested_load(), lmsw(), undefined()] {
+    for exit in [device_load(), nested_load(), machine_status(), undefined()] {
         // In 64-bit code: PUSH ES, POP DS, LOCK NOP.
         for code in [&[0x06, 0, 0][..], &[0x1f, 0, 0], &[0xf0, 0x90, 0]] {
             let mut fake = now_reads(code);
@@ -144,7 +135,7 @@ fn what_became_no_instruction_is_undefined() {
 
 #[test]
 fn what_touches_neither_memory_nor_a_control_register_is_left_to_the_processor() {
-    for exit in [device_load(), nested_load(), lmsw()] {
+    for exit in [device_load(), nested_load(), machine_status()] {
         // NOP, CPUID, JMP to itself, CLI
         for code in [&[0x90, 0, 0][..], &[0x0f, 0xa2], &[0xeb, 0xfe], &[0xfa]] {
             let resume = answered(&mut now_reads(code), &exit);
@@ -162,7 +153,7 @@ fn a_load_of_the_machine_status_that_became_a_store_loads_nothing() {
     let mut fake = now_reads(&[0x0f, 0x01, 0x66, 0x02]);
     let mut vcpu = start(&LINUX, &fake);
     let control = *vcpu.control();
-    let resume = resume(vcpu.answer(&mut fake, &lmsw(), READY));
+    let resume = resume(vcpu.answer(&mut fake, &machine_status(), READY));
     assert_eq!(*vcpu.control(), control);
     assert_eq!(get(&resume, Register::Rip), Some(0x104));
     assert_eq!(resume.registers().mask().0, Register::Rip.bit());
@@ -180,12 +171,12 @@ fn a_programs_store_of_the_machine_status_that_became_a_load_is_a_general_protec
     let mut vcpu = start(&LINUX, &fake);
     let control = *vcpu.control();
     fake.registers.set(Register::Cpl, 3);
-    let refused = resume(vcpu.answer(&mut fake, &lmsw(), READY));
+    let refused = resume(vcpu.answer(&mut fake, &machine_status(), READY));
     assert_eq!(get(&refused, Register::Event), Some(GP));
     assert_eq!(get(&refused, Register::Rip), None);
     assert_eq!(*vcpu.control(), control);
     fake.registers.set(Register::Cpl, 0);
-    let loaded = resume(vcpu.answer(&mut fake, &lmsw(), READY));
+    let loaded = resume(vcpu.answer(&mut fake, &machine_status(), READY));
     assert_eq!(get(&loaded, Register::Rip), Some(0x103));
     assert_eq!(vcpu.control().cr0 & cr0::TS, cr0::TS);
 }
@@ -197,7 +188,7 @@ fn a_store_of_the_machine_status_that_became_a_move_moves_nothing_here() {
         let mut fake = now_reads(&code);
         let mut vcpu = start(&LINUX, &fake);
         let control = *vcpu.control();
-        let resume = resume(vcpu.answer(&mut fake, &lmsw(), READY));
+        let resume = resume(vcpu.answer(&mut fake, &machine_status(), READY));
         assert!(resume.registers().mask().is_empty());
         assert_eq!(*vcpu.control(), control);
         assert!(fake.asked.is_empty());
@@ -209,7 +200,7 @@ fn a_guest_that_never_shows_its_instruction_is_stopped_in_the_end() {
     let mut fake = now_reads(&[0x90, 0, 0]);
     let mut vcpu = start(&LINUX, &fake);
     let last = (0..40)
-        .map(|_| vcpu.answer(&mut fake, &lmsw(), READY))
+        .map(|_| vcpu.answer(&mut fake, &machine_status(), READY))
         .last();
     assert_eq!(stopped(last.unwrap()), (Stop::Emulation, 0x100));
     // One that shows it again in between has all its tries again.
@@ -221,7 +212,7 @@ fn a_guest_that_never_shows_its_instruction_is_stopped_in_the_end() {
         } else {
             vec![0x90, 0, 0]
         };
-        resume(vcpu.answer(&mut fake, &lmsw(), READY));
+        resume(vcpu.answer(&mut fake, &machine_status(), READY));
     }
 }
 

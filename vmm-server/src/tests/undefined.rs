@@ -2,7 +2,6 @@
 
 use super::*;
 
-const DB: u64 = 0x8000_0301;
 const LONG_CODE: u64 = 0x0a9b_0010;
 const RESUMED: Status = Status {
     resume_flag: true,
@@ -31,13 +30,7 @@ fn undefined(event: u64) -> Exit {
 }
 
 fn vmmcall(len: u8) -> Exit {
-    Exit::Instruction {
-        len,
-        code: 0x81,
-        rip: 0x1000,
-        info1: 0,
-        info2: 0,
-    }
+    instruction(0x81, len, 0x1000)
 }
 
 #[test]
@@ -135,11 +128,7 @@ fn the_resume_flag_ends_with_what_was_carried_out_and_stays_with_what_was_not() 
 fn while_an_event_is_delivered_no_instruction_is_looked_at() {
     let mut fake = guest(&[0x0f, 0x01, 0xc1]);
     let mut vcpu = start(&LINUX, &fake);
-    let delivering = Status {
-        event_in_delivery: true,
-        ..READY
-    };
-    let resume = resume(vcpu.answer(&mut fake, &undefined(0x8000_0021), delivering));
+    let resume = resume(vcpu.answer(&mut fake, &undefined(0x8000_0021), DELIVERING));
     assert_eq!(get(&resume, Register::Event), Some(UD));
     assert_eq!(get(&resume, Register::Rax), None);
 }

@@ -2,6 +2,8 @@
 //! says of a guest's tables.
 #![allow(dead_code)] // each test program uses its part
 
+#[path = "../../../trial/src/dice.rs"]
+pub mod dice;
 pub mod guest;
 pub mod naive;
 pub mod pool;
@@ -122,29 +124,5 @@ pub const USER_WRITE: Try = Try {
 impl Try {
     pub fn code(self) -> u32 {
         u32::from(self.write) << 1 | u32::from(self.user) << 2 | u32::from(self.fetch) << 4
-    }
-}
-
-/// A small generator of pseudo-random numbers: what follows from one seed is the same everywhere.
-pub struct Dice(u64);
-
-impl Dice {
-    pub fn new(seed: u64) -> Self {
-        Self(seed ^ 0x9e37_79b9_7f4a_7c15 | 1)
-    }
-    pub fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 7
-    }
-    pub fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-    pub fn one_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
-    pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len() as u64) as usize]
     }
 }

@@ -8,7 +8,6 @@ use super::{
 use exit_abi::{Exit, Mask, Register};
 use sel4::{
     CapRights, Result, VmAttributes, cap, cap_type,
-    init_thread::slot,
     shadow_pool::{Entry, Fill, Link, Page},
     sys::label::fill,
 };
@@ -56,18 +55,12 @@ pub(crate) enum Outcome {
 
 impl Guest {
     pub(crate) fn new(kit: &mut Kit) -> Result<Self> {
-        let pool = kit.make_sized::<cap_type::ShadowPool>(POOL_BITS)?;
-        let vcpu = kit.make::<cap_type::VCpu>()?;
-        let space = kit.make::<cap_type::GuestPml4>()?;
-        slot::ASID_POOL.cap().asid_pool_assign_guest(space)?;
-        pool.bind_space(space)?;
-        pool.bind_vcpu(vcpu)?;
-        tables(kit, space)?;
+        let root_kit::Guest { pool, vcpu, space } = kit.guest(POOL_BITS)?;
         let mut memory = [kit.show()?; PAGES as usize];
         let mut frames = [memory[0].frame; PAGES as usize];
         for n in 0..PAGES {
             let shown = if n == 0 { memory[0] } else { kit.show()? };
-            let frame = kit.copy(shown.frame, CapRights::all())?;
+            let frame = kit.copy(shown.frame)?;
             let rights = if n == READ_ONLY {
                 CapRights::read_only()
             } else {
@@ -83,7 +76,7 @@ impl Guest {
         let exits = kit.make::<cap_type::Endpoint>()?;
         let badged = kit.mint(exits, CapRights::all(), EXIT_BADGE)?;
         let time = kit.time(5000, 5000)?;
-        let tcb = kit.thread(priority::GUEST, time, badged)?;
+        let tcb = kit.tcb(priority::GUEST, time, badged)?;
         vcpu.bind_tcb(tcb)?;
         Ok(Self {
             space,
@@ -228,16 +221,6 @@ impl Guest {
             "the guest ran without a root",
         )
     }
-}
-
-fn tables(kit: &mut Kit, space: cap::GuestPml4) -> Result<()> {
-    let (origin, attributes) = (Gpa::new(0), VmAttributes::DEFAULT);
-    let pdpt = kit.make::<cap_type::GuestPdpt>()?;
-    pdpt.guest_pdpt_map(space, origin, attributes)?;
-    let directory = kit.make::<cap_type::GuestPageDirectory>()?;
-    directory.guest_page_directory_map(space, origin, attributes)?;
-    let table = kit.make::<cap_type::GuestPageTable>()?;
-    table.guest_page_table_map(space, origin, attributes)
 }
 
 /// A slot of a page.

@@ -29,7 +29,7 @@ extern "C" fn beat() -> ! {
 /// Starts it: a fifth of every millisecond.
 pub(crate) fn start(kit: &mut Kit) -> sel4::Result<()> {
     let time = kit.time(200, 1000)?;
-    let tcb = kit.thread(priority::HEARTBEAT, time, kit::none())?;
+    let tcb = kit.tcb(priority::HEARTBEAT, time, kit::none())?;
     let cspace = kit.make_sized::<cap_type::CNode>(1)?;
     let nowhere = CPtr::from_bits(0);
     tcb.tcb_set_space(nowhere, cspace, kit::guard(1), VSPACE.cap())?;

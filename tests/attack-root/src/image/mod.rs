@@ -8,7 +8,7 @@ mod random;
 mod report;
 mod vcpu;
 
-use kit::Kit;
+use kit::{Kit, pause_of};
 use report::Report;
 use sel4::{BootInfoPtr, init_thread::slot::TCB};
 
@@ -32,13 +32,13 @@ fn main(boot_info: &BootInfoPtr) {
 }
 
 fn attack(boot_info: &BootInfoPtr, report: &mut Report) -> sel4::Result<()> {
-    let mut kit = Kit::new(boot_info);
+    let mut kit = Kit::new(boot_info)?;
     TCB.cap()
         .tcb_set_priority(TCB.cap(), priority::SUPERVISOR)?;
     heartbeat::start(&mut kit)?;
-    kit.pause_of(1000)?;
+    pause_of(&kit, 1000)?;
     pool::attack(&mut kit, report)?;
     vcpu::attack(&mut kit, report)?;
-    kit.pause_of(10_000)?;
+    pause_of(&kit, 10_000)?;
     random::attack(&mut kit, report)
 }

@@ -9,12 +9,13 @@ use super::{
     heartbeat,
     kit::{self, Kit, Shown, at, path, retype},
     priority,
-    report::{EXIT_PORT, Report},
+    report::Report,
 };
 use attack_root::{
     calls::{BUFFER, CNODE_BITS, CODE, Call, PORTS, slot},
     rng::Rng,
 };
+use root_kit::EXIT_PORT;
 use sel4::{
     AbsoluteCPtr, CPtr, Cap, CapRights, CapType, CapTypeForObjectOfFixedSize,
     CapTypeForObjectOfVariableSize, ObjectBlueprint, RegisterFrame, Result, UserContext,
@@ -152,13 +153,13 @@ impl Hostile {
         let faults = kit.make::<cap_type::Endpoint>()?;
         let badged = kit.mint(faults, CapRights::all(), BADGE)?;
         let time = kit.time(5000, 5000)?;
-        let tcb = kit.thread(priority::HOSTILE, time, badged)?;
+        let tcb = kit.tcb(priority::HOSTILE, time, badged)?;
         tcb.debug_name(b"hostile");
         let (code, buffer) = (kit.show()?, kit.show()?);
         code.code(STUB);
         let space = address_space(kit, code, CODE)?;
         let (rights, attributes) = (CapRights::read_write(), VmAttributes::DEFAULT);
-        let frame = kit.copy(buffer.frame, CapRights::all())?;
+        let frame = kit.copy(buffer.frame)?;
         frame.frame_map(space, BUFFER as usize, rights, attributes)?;
         tcb.tcb_set_ipc_buffer(BUFFER, frame)?;
         let (irq, port) = (at(kit.slots(1)), at(kit.slots(1)));
@@ -208,7 +209,7 @@ impl Hostile {
     }
 
     fn blueprint(&self, slot: u64, blueprint: ObjectBlueprint) -> Result<()> {
-        retype(self.arena, &blueprint, self.workbench + slot as usize)
+        retype(self.arena, &blueprint, self.workbench + slot as usize, 1)
     }
 
     /// Makes the objects; the largest first, so that they fit.
@@ -257,12 +258,14 @@ impl Hostile {
             self.device,
             &part,
             self.workbench + slot::DEVICE_UNTYPED as usize,
+            1,
         )?;
         let huge = cap_type::HugePage::object_blueprint();
         retype(
             self.device,
             &huge,
             self.workbench + slot::HUGE_FRAME as usize,
+            1,
         )?;
         for (badged, whole) in [
             (slot::BADGED_ENDPOINT, slot::ENDPOINT),
@@ -427,7 +430,7 @@ fn address_space(kit: &mut Kit, page: Shown, address: u64) -> Result<cap::VSpace
         .page_directory_map(space, address, attributes)?;
     kit.make::<cap_type::PageTable>()?
         .page_table_map(space, address, attributes)?;
-    let frame = kit.copy(page.frame, CapRights::all())?;
+    let frame = kit.copy(page.frame)?;
     frame.frame_map(space, address, CapRights::read_only(), attributes)?;
     Ok(space)
 }

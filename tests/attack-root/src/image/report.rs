@@ -1,7 +1,7 @@
 //! The lines that say how a check went, and the end of the run.
 
 use core::fmt;
-use sel4::{Error, init_thread::slot, logging::PLAIN};
+use sel4::{Error, logging::PLAIN};
 
 /// Why a check failed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,22 +77,8 @@ impl Report {
         log::info!(target: PLAIN, "umbra-test {name} failed: {why}");
     }
 
-    /// Says how it went, to people and to the machine, and ends the run.
+    /// Says how it went, and ends the run.
     pub(crate) fn end(&self) {
-        let value = u8::from(self.failed != 0);
-        let status = value << 1 | 1;
-        log::info!(
-            target: PLAIN,
-            "umbra-end vm=root-task reason=exit-port value={value} status={status}"
-        );
-        let port = sel4::CPtr::from_bits(EXIT_PORT).cast::<sel4::cap_type::IOPort>();
-        let path = slot::CNODE.cap().absolute_cptr(port);
-        let control = slot::IO_PORT_CONTROL.cap();
-        // Without the port the run ends by its time limit.
-        let _ = control.ioport_control_issue(0xf4, 0xf4, &path);
-        let _ = port.ioport_out8(0xf4, value);
+        root_kit::end(self.failed == 0);
     }
 }
-
-/// A slot that nothing else uses: the last of the CNode.
-pub(crate) const EXIT_PORT: u64 = (1 << sel4::init_thread::CNODE_SIZE_BITS) - 1;

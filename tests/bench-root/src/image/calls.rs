@@ -163,8 +163,8 @@ fn long_call(kit: &mut Kit, space: cap::VSpace) -> Result<()> {
 
 /// A buffer for a server, in this program's space only: the kernel writes to the frame.
 fn buffer(kit: &mut Kit, server: cap::Tcb) -> Result<()> {
-    let (frame, address) = kit.show()?;
-    server.tcb_set_ipc_buffer(address as u64, frame)
+    let shown = kit.show()?;
+    server.tcb_set_ipc_buffer(shown.address() as u64, shown.frame)
 }
 
 /// The two ways of a call: from the caller to the server, and from the server's answer to the caller.

@@ -1,7 +1,5 @@
 //! A guest's exit to its handler, and the answer that lets it run again.
 
-#![allow(unsafe_code)] // writes the guest's program
-
 use super::{
     faults::{ANSWER, Scene},
     kit::Kit,
@@ -10,7 +8,7 @@ use super::{
 use core::sync::atomic::Ordering::Relaxed;
 use exit_abi::{Mask, Register};
 use sel4::{
-    CapRights, Result, VmAttributes, cap, cap_type,
+    CapRights, Result, VmAttributes, cap,
     init_thread::slot,
     shadow_pool::{Entry, Fill, Link},
     sys::label::fill,
@@ -37,24 +35,12 @@ pub(crate) fn measure(kit: &mut Kit) -> Result<()> {
 }
 
 fn guest(kit: &mut Kit, exits: cap::Endpoint) -> Result<cap::Tcb> {
-    let pool = kit.make_sized::<cap_type::ShadowPool>(POOL_BITS)?;
-    let vcpu = kit.make::<cap_type::VCpu>()?;
-    let space = kit.make::<cap_type::GuestPml4>()?;
-    slot::ASID_POOL.cap().asid_pool_assign_guest(space)?;
-    pool.bind_space(space)?;
-    pool.bind_vcpu(vcpu)?;
-    let (origin, attributes) = (Gpa::new(0), VmAttributes::DEFAULT);
-    let pdpt = kit.make::<cap_type::GuestPdpt>()?;
-    pdpt.guest_pdpt_map(space, origin, attributes)?;
-    let directory = kit.make::<cap_type::GuestPageDirectory>()?;
-    directory.guest_page_directory_map(space, origin, attributes)?;
-    let table = kit.make::<cap_type::GuestPageTable>()?;
-    table.guest_page_table_map(space, origin, attributes)?;
-    let (frame, address) = kit.show()?;
-    // SAFETY: the frame is mapped there and nobody else's yet.
-    unsafe { (address as *mut [u8; 4]).write_volatile(PROGRAM) };
-    let frame = kit.copy(frame)?;
-    frame.frame_map_guest(space, origin, CapRights::read_write(), attributes)?;
+    let root_kit::Guest { pool, vcpu, space } = kit.guest(POOL_BITS)?;
+    let shown = kit.show()?;
+    shown.code(&PROGRAM);
+    let frame = kit.copy(shown.frame)?;
+    let (rights, attributes) = (CapRights::read_write(), VmAttributes::DEFAULT);
+    frame.frame_map_guest(space, Gpa::new(0), rights, attributes)?;
     for (page, level) in [(0, 4), (1, 3), (2, 2), (3, 1)] {
         pool.reset(page, level)?;
     }
@@ -73,8 +59,7 @@ fn guest(kit: &mut Kit, exits: cap::Endpoint) -> Result<cap::Tcb> {
     start_state(vcpu)?;
     pool.set_root(0, vcpu)?;
     let time = kit.time()?;
-    let tcb = kit.make::<cap_type::Tcb>()?;
-    tcb.tcb_set_sched_params(slot::TCB.cap(), 0, priority::BELOW, time, exits)?;
+    let tcb = kit.tcb(priority::BELOW, time, exits)?;
     vcpu.bind_tcb(tcb)?;
     vcpu.run()?;
     Ok(tcb)

@@ -1,18 +1,16 @@
-//! Memory, slots, threads and address spaces for the measurements.
+//! Threads, their time and address spaces for the measurements; memory, slots and objects are `root-kit`'s.
 
-#![allow(unsafe_code)] // the image's first address, and a frame shown at a fixed address
+#![allow(unsafe_code)] // the image's first address
 
 use super::priority;
-use root_task::memory::{Memory, Place};
+use core::ops::{Deref, DerefMut};
+pub(crate) use root_kit::{WINDOW, at, none, path, retype};
 use sel4::{
-    AbsoluteCPtr, BootInfoPtr, CNodeCapData, CPtr, Cap, CapRights, CapType,
-    CapTypeForObjectOfFixedSize, CapTypeForObjectOfVariableSize, Error, ObjectBlueprint, Result,
-    UserContext, VmAttributes, cap, cap_type, init_thread::slot,
+    BootInfoPtr, CNodeCapData, CapRights, Result, UserContext, VmAttributes, cap, cap_type,
+    init_thread::slot,
 };
 use sel4_root_task::Stack;
 
-/// Where frames are mapped to be measured or shown: far from the image, with tables of their own.
-pub(crate) const WINDOW: usize = 0x10_0000_0000;
 /// Longer than the whole run: no budget ends in a measurement.
 const LONG: u64 = 60_000_000;
 const STACK_BYTES: usize = 4096;
@@ -24,127 +22,47 @@ unsafe extern "C" {
     static __executable_start: u8;
 }
 
-/// Free memory and slots.
+/// The tests' kit, and what threads are made of.
 pub(crate) struct Kit {
-    memory: Memory,
-    next_slot: usize,
+    objects: root_kit::Kit,
     stacks: usize,
-    shown: usize,
-    sched_control: cap::SchedControl,
     image: (usize, usize),
 }
 
-/// The null capability.
-pub(crate) fn none<T: CapType>() -> Cap<T> {
-    slot::NULL.cptr().cast()
+impl Deref for Kit {
+    type Target = root_kit::Kit;
+
+    fn deref(&self) -> &Self::Target {
+        &self.objects
+    }
 }
 
-/// The capability in a slot of this program's CNode.
-pub(crate) fn at<T: CapType>(slot: usize) -> Cap<T> {
-    CPtr::from_bits(slot as u64).cast()
-}
-
-/// The slot of this program's CNode that a capability is in.
-pub(crate) fn path<T: CapType>(cap: Cap<T>) -> AbsoluteCPtr {
-    slot::CNODE.cap().absolute_cptr(cap)
-}
-
-/// One object into a slot of this program's CNode.
-pub(crate) fn retype(
-    untyped: cap::Untyped,
-    blueprint: &ObjectBlueprint,
-    slot: usize,
-    count: usize,
-) -> Result<()> {
-    let into = slot::CNODE.cap().absolute_cptr_for_self();
-    untyped.untyped_retype(blueprint, &into, slot, count)
+impl DerefMut for Kit {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.objects
+    }
 }
 
 impl Kit {
     pub(crate) fn new(boot_info: &BootInfoPtr) -> Result<Self> {
-        let mut memory = Memory::default();
-        for (n, untyped) in boot_info.untyped_list().iter().enumerate() {
-            if !untyped.is_device() {
-                let slot = boot_info.untyped().start() + n;
-                memory.add(slot, untyped.paddr() as u64, untyped.size_bits() as u32);
-            }
-        }
         let frames = boot_info.user_image_frames();
-        let mut kit = Self {
-            memory,
-            next_slot: boot_info.empty().start(),
+        let kit = Self {
+            objects: root_kit::Kit::new(boot_info)?,
             stacks: 0,
-            shown: 0,
-            sched_control: boot_info.sched_control().index(0).cap(),
             image: (frames.start(), frames.end()),
         };
         kit.lengthen(slot::SC.cap())?;
-        let directory = kit.make::<cap_type::PageDirectory>()?;
-        directory.page_directory_map(slot::VSPACE.cap(), WINDOW, VmAttributes::DEFAULT)?;
-        let table = kit.make::<cap_type::PageTable>()?;
-        table.page_table_map(slot::VSPACE.cap(), WINDOW, VmAttributes::DEFAULT)?;
         Ok(kit)
     }
 
     /// Gives a scheduling context time without end.
     pub(crate) fn lengthen(&self, context: cap::SchedContext) -> Result<()> {
-        self.sched_control
-            .sched_control_configure_flags(context, LONG, LONG, 0, 0, 0)
-    }
-
-    /// Empty slots in a row; the first.
-    pub(crate) const fn slots(&mut self, count: usize) -> usize {
-        self.next_slot += count;
-        self.next_slot - count
-    }
-
-    /// An object.
-    pub(crate) fn make<T: CapTypeForObjectOfFixedSize>(&mut self) -> Result<Cap<T>> {
-        self.make_blueprint(T::object_blueprint())
-    }
-
-    /// An object of a size.
-    pub(crate) fn make_sized<T: CapTypeForObjectOfVariableSize>(
-        &mut self,
-        bits: usize,
-    ) -> Result<Cap<T>> {
-        self.make_blueprint(T::object_blueprint(bits))
-    }
-
-    fn make_blueprint<T: CapType>(&mut self, blueprint: ObjectBlueprint) -> Result<Cap<T>> {
-        let bits = blueprint.physical_size_bits() as u32;
-        let grant = self
-            .memory
-            .take(bits, 1, Place::Below4G)
-            .ok_or(Error::NotEnoughMemory)?;
-        let slot = self.slots(1);
-        retype(at(grant.untyped), &blueprint, slot, 1)?;
-        Ok(at(slot))
-    }
-
-    /// A second capability.
-    pub(crate) fn copy<T: CapType>(&mut self, of: Cap<T>) -> Result<Cap<T>> {
-        let slot = at::<T>(self.slots(1));
-        path(slot).copy(&path(of), CapRights::all())?;
-        Ok(slot)
+        self.configure(context, LONG, LONG)
     }
 
     /// Time without end.
     pub(crate) fn time(&mut self) -> Result<cap::SchedContext> {
-        let bits = sel4::sys::object::MIN_SCHED_CONTEXT_BITS as usize;
-        let context = self.make_sized::<cap_type::SchedContext>(bits)?;
-        self.lengthen(context)?;
-        Ok(context)
-    }
-
-    /// A fresh frame, mapped, and its address.
-    pub(crate) fn show(&mut self) -> Result<(cap::Granule, usize)> {
-        let frame = self.make::<cap_type::Granule>()?;
-        self.shown += 1;
-        let address = WINDOW + (512 - self.shown) * 4096;
-        let (rights, attributes) = (CapRights::read_write(), VmAttributes::DEFAULT);
-        frame.frame_map(slot::VSPACE.cap(), address, rights, attributes)?;
-        Ok((frame, address))
+        self.objects.time(LONG, LONG)
     }
 
     /// Another address space with the same image: the same frames at the same addresses.

@@ -25,7 +25,7 @@ fn main(boot_info: &BootInfoPtr) {
     if let Err(error) = &done {
         log::info!(target: sel4::logging::PLAIN, "the kernel answered {error:?}");
     }
-    report::end(done.is_ok());
+    root_kit::end(done.is_ok());
 }
 
 fn measure(boot_info: &BootInfoPtr) -> sel4::Result<()> {

@@ -16,8 +16,10 @@ const BADGE: u64 = 5;
 const FRAMES: usize = 64;
 /// log2 of the bytes that a reset cleans: 16 MiB.
 const RESET_BITS: usize = 24;
-/// Frames of 2 MiB in them.
-const LARGE_FRAMES: usize = 1 << (RESET_BITS - 21);
+/// log2 of the bytes of a 2 MiB frame.
+const LARGE_BITS: usize = 21;
+/// Frames of 2 MiB in what a reset cleans.
+const LARGE_FRAMES: usize = 1 << (RESET_BITS - LARGE_BITS);
 
 pub(crate) fn measure(kit: &mut Kit) -> Result<()> {
     capabilities(kit)?;
@@ -53,36 +55,43 @@ fn capabilities(kit: &mut Kit) -> Result<()> {
     copy.delete()
 }
 
+/// Rows of retypes: name, what, how many.
+type Retypes<'a> = &'a [(&'a str, ObjectBlueprint, usize)];
+
 fn objects(kit: &mut Kit) -> Result<()> {
-    let arena = kit.make_sized::<cap_type::Untyped>(20)?;
+    let arena = kit.make_sized::<cap_type::Untyped>(LARGE_BITS)?;
     let (keep, first) = (kit.slots(1), kit.slots(FRAMES));
     // Something that stays, so that the untyped's memory is not given back and cleaned each time.
     let begin = || retype(arena, &cap_type::Endpoint::object_blueprint(), keep, 1);
-    let rows: [(&str, ObjectBlueprint, usize); 4] = [
+    let retypes = |rows: Retypes| {
+        for (name, blueprint, count) in rows {
+            begin()?;
+            let summary = repeat_with(
+                || retype(arena, blueprint, first, *count),
+                || {
+                    for slot in first..first + count {
+                        path(at::<cap_type::Unspecified>(slot)).delete()?;
+                    }
+                    if *count > 1 {
+                        // The memory is used up before the rounds are over.
+                        path(arena).revoke()?;
+                        begin()?;
+                    }
+                    Ok(())
+                },
+            )?;
+            row(name, summary);
+            path(arena).revoke()?;
+        }
+        Ok::<_, sel4::Error>(())
+    };
+    let frame = cap_type::_4k::object_blueprint();
+    retypes(&[
         ("retype-endpoint", cap_type::Endpoint::object_blueprint(), 1),
         ("retype-tcb", cap_type::Tcb::object_blueprint(), 1),
-        ("retype-frame", cap_type::_4k::object_blueprint(), 1),
-        ("retype-63-frames", cap_type::_4k::object_blueprint(), 63),
-    ];
-    for (name, blueprint, count) in rows {
-        begin()?;
-        let summary = repeat_with(
-            || retype(arena, &blueprint, first, count),
-            || {
-                for slot in first..first + count {
-                    path(at::<cap_type::Unspecified>(slot)).delete()?;
-                }
-                if count > 1 {
-                    // The memory is used up before the rounds are over.
-                    path(arena).revoke()?;
-                    begin()?;
-                }
-                Ok(())
-            },
-        )?;
-        row(name, summary);
-        path(arena).revoke()?;
-    }
+        ("retype-frame", frame, 1),
+        ("retype-63-frames", frame, 63),
+    ])?;
     let last_ones = [
         ("delete-endpoint", cap_type::Endpoint::object_blueprint()),
         ("delete-tcb", cap_type::Tcb::object_blueprint()),
@@ -97,7 +106,13 @@ fn objects(kit: &mut Kit) -> Result<()> {
         row(name, summary);
         path(arena).revoke()?;
     }
-    Ok(())
+    // Memory that was used up is clean after a reset.
+    retype(arena, &cap_type::LargePage::object_blueprint(), first, 1)?;
+    path(arena).revoke()?;
+    retypes(&[
+        ("retype-clean-frame", frame, 1),
+        ("retype-63-clean-frames", frame, 63),
+    ])
 }
 
 /// A retype that finds the untyped's children gone and cleans what they used first: all of it.

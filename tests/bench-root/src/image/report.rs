@@ -1,7 +1,7 @@
-//! Readings of the clock, the lines that say what they came to, and the end of the run.
+//! Readings of the clock, and the lines that say what they came to.
 
 use bench_root::Summary;
-use sel4::{init_thread::slot, logging::PLAIN};
+use sel4::logging::PLAIN;
 
 /// Measurements of a row, and as many before them that do not count.
 pub(crate) const ROUNDS: u64 = 64;
@@ -66,23 +66,3 @@ pub(crate) fn repeat_with<T>(
 pub(crate) fn row(name: &str, summary: Summary) {
     log::info!(target: PLAIN, "umbra-bench {name} {summary}");
 }
-
-/// Says how it went, to people and to the machine, and ends the run.
-pub(crate) fn end(good: bool) {
-    let value = u8::from(!good);
-    let status = value << 1 | 1;
-    log::info!(
-        target: PLAIN,
-        "umbra-end vm=root-task reason=exit-port value={value} status={status}"
-    );
-    let port = sel4::CPtr::from_bits(EXIT_PORT).cast::<sel4::cap_type::IOPort>();
-    let path = slot::CNODE.cap().absolute_cptr(port);
-    // Without the port the run ends by its time limit.
-    let _ = slot::IO_PORT_CONTROL
-        .cap()
-        .ioport_control_issue(0xf4, 0xf4, &path);
-    let _ = port.ioport_out8(0xf4, value);
-}
-
-/// A slot that nothing else uses: the last of the CNode.
-const EXIT_PORT: u64 = (1 << sel4::init_thread::CNODE_SIZE_BITS) - 1;

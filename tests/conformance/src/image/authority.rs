@@ -7,10 +7,10 @@ use super::report::{Check, done, ensure, equal, marks, refused};
 use super::thread::mark;
 use sel4_abi::{label, object};
 
-const IRQ_CONTROL: u64 = sel4::init_thread::slot::IRQ_CONTROL.cptr_bits();
+pub(super) const IRQ_CONTROL: u64 = sel4::init_thread::slot::IRQ_CONTROL.cptr_bits();
 const PORT_CONTROL: u64 = sel4::init_thread::slot::IO_PORT_CONTROL.cptr_bits();
 
-fn ports(first: u64, last: u64, slot: u64) -> Answer {
+pub(super) fn ports(first: u64, last: u64, slot: u64) -> Answer {
     invoke(
         PORT_CONTROL,
         label::X86_IO_PORT_CONTROL_ISSUE,
@@ -69,10 +69,19 @@ pub(crate) fn a_range_is_free_again_with_its_last_capability(t: &mut Kit) -> Che
     Ok(())
 }
 
-fn ioapic(words: [u64; 7]) -> Answer {
+pub(super) fn ioapic(words: [u64; 7]) -> Answer {
     invoke(
         IRQ_CONTROL,
         label::X86_IRQ_ISSUE_IRQ_HANDLER_IOAPIC,
+        &words,
+        &[CNODE],
+    )
+}
+
+pub(super) fn message(words: [u64; 7]) -> Answer {
+    invoke(
+        IRQ_CONTROL,
+        label::X86_IRQ_ISSUE_IRQ_HANDLER_MSI,
         &words,
         &[CNODE],
     )
@@ -144,18 +153,28 @@ pub(crate) fn a_handler_takes_a_notification_it_may_signal(t: &mut Kit) -> Check
     Ok(())
 }
 
-/// The interval timer's channel 0 fires once, after so many of its ticks.
-fn fire(port: u64, ticks: u64) -> Check {
-    let out = |at: u64, byte: u64| invoke(port, label::X86_IO_PORT_OUT8, &[at, byte], &[]);
-    done!(out(0x43, 0x30));
-    done!(out(0x40, ticks & 255));
-    done!(out(0x40, ticks >> 8));
+/// Writes a byte to the interval timer.
+fn tell_timer(port: u64, at: u64, byte: u64) -> Check {
+    done!(invoke(port, label::X86_IO_PORT_OUT8, &[at, byte], &[]));
     Ok(())
+}
+
+/// The interval timer's channel 0, which the firmware left running, waits to be told when to fire.
+fn silence(port: u64) -> Check {
+    tell_timer(port, 0x43, 0x30)
+}
+
+/// It fires once, after so many of its ticks.
+fn fire(port: u64, ticks: u64) -> Check {
+    silence(port)?;
+    tell_timer(port, 0x40, ticks & 255)?;
+    tell_timer(port, 0x40, ticks >> 8)
 }
 
 pub(crate) fn an_interrupt_signals_until_it_is_acknowledged_only_once(t: &mut Kit) -> Check {
     let (port, slot, ntfn) = (t.slot(), t.slot(), t.ntfn()?);
     done!(ports(0x40, 0x43, port));
+    silence(port)?;
     done!(ioapic([slot, 64, 0, 2, 0, 0, 2]));
     let badged = t.mint(ntfn, 15, 0x10)?;
     done!(invoke(slot, label::IRQ_SET_HANDLER, &[], &[badged]));
@@ -163,7 +182,7 @@ pub(crate) fn an_interrupt_signals_until_it_is_acknowledged_only_once(t: &mut Ki
     for _ in 0..3 {
         fire(port, 2000)?;
         equal!(notification(ntfn).wait().1, 0x10);
-        // Not acknowledged: what comes now waits.
+        // Not acknowledged: what comes now is not heard.
         fire(port, 500)?;
         t.sleep(3000);
         equal!(notification(ntfn).poll().1, 0);
@@ -178,6 +197,7 @@ pub(crate) fn an_interrupt_signals_until_it_is_acknowledged_only_once(t: &mut Ki
 pub(crate) fn a_handlers_thread_works_on_its_notifications_time(t: &mut Kit) -> Check {
     let (port, slot, ntfn) = (t.slot(), t.slot(), t.ntfn()?);
     done!(ports(0x40, 0x43, port));
+    silence(port)?;
     done!(ioapic([slot, 64, 0, 2, 0, 0, 2]));
     done!(invoke(slot, label::IRQ_SET_HANDLER, &[], &[ntfn]));
     done!(invoke(slot, label::IRQ_ACK, &[], &[]));
@@ -246,11 +266,7 @@ pub(crate) fn a_thread_can_be_named_and_the_debug_calls_come_back(t: &mut Kit) -
 
 pub(crate) fn a_vector_belongs_to_one_handler_of_either_kind(t: &mut Kit) -> Check {
     let (slot, other) = (t.slot(), t.slot());
-    let msi = |slot, vector| {
-        let words = [slot, 64, 0, 0, 0, 0, vector];
-        let issue = label::X86_IRQ_ISSUE_IRQ_HANDLER_MSI;
-        invoke(IRQ_CONTROL, issue, &words, &[CNODE])
-    };
+    let msi = |slot, vector| message([slot, 64, 0, 0, 0, 0, vector]);
     done!(ioapic([slot, 64, 0, 13, 0, 0, 50]));
     refused!(msi(other, 50), RevokeFirst);
     done!(msi(other, 0));

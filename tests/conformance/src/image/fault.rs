@@ -4,7 +4,7 @@
 use super::kit::{
     HIGH, Kit, LOW, Thread, at, endpoint, info, invoke, notification, received, reply, rest,
 };
-use super::report::{Check, done, equal, marks};
+use super::report::{Check, done, ensure, equal, marks};
 use super::thread::{Job, mark};
 use core::arch::asm;
 use sel4_abi::{fault, label, object};
@@ -442,26 +442,16 @@ pub(crate) fn a_thread_without_handler_stops_and_can_be_started_again(t: &mut Ki
 }
 
 pub(crate) fn revoking_the_endpoint_takes_the_handler_away(t: &mut Kit) -> Check {
-    let (_, ep, object) = {
-        let (ep, object) = (t.ep()?, t.reply()?);
-        let badged = t.mint(ep, 15, 1)?;
-        let thread = t.active(HIGH, [0; 6], |_| {
-            // SAFETY: nobody lets it come back.
-            unsafe { asm!("ud2") };
-        })?;
-        t.set_handler(thread, badged)?;
-        super::kit::revoke(ep)?;
-        t.resume(thread)?;
-        (thread, ep, object)
-    };
-    equal!(
-        endpoint(ep)
-            .nb_recv_with_mrs(reply(object))
-            .info
-            .into_inner()
-            .word(),
-        0
-    );
+    let (ep, object) = (t.ep()?, t.reply()?);
+    let badged = t.mint(ep, 15, 1)?;
+    let thread = t.active(HIGH, [0; 6], |_| {
+        // SAFETY: nobody lets it come back.
+        unsafe { asm!("ud2") };
+    })?;
+    t.set_handler(thread, badged)?;
+    super::kit::revoke(ep)?;
+    t.resume(thread)?;
+    ensure!(super::kit::is_silent(ep, object));
     Ok(())
 }
 

@@ -106,6 +106,12 @@ pub(crate) const fn reply(cap: u64) -> sel4::cap::Reply {
     sel4::Cap::from_bits(cap)
 }
 
+/// Whether nobody's message waits in an endpoint.
+pub(crate) fn is_silent(ep: u64, object: u64) -> bool {
+    let message = endpoint(ep).nb_recv_with_mrs(reply(object));
+    message.info.into_inner().word() == 0
+}
+
 /// A short message's information.
 pub(crate) const fn info(label: Word, length: usize) -> MessageInfo {
     MessageInfo::new(label, 0, 0, length)

@@ -7,8 +7,10 @@ mod authority;
 mod boot;
 mod cnode;
 mod donation;
+mod edu;
 mod entry;
 mod fault;
+mod interrupt;
 mod ipc;
 mod kit;
 mod notification;
@@ -21,6 +23,7 @@ mod transfer;
 mod untyped;
 mod vspace;
 
+use edu::Edu;
 use kit::Kit;
 use report::{Check, Turn};
 use sel4::BootInfoPtr;
@@ -34,10 +37,11 @@ type Behaviour = (&'static str, fn(&mut Kit) -> Check);
 
 macro_rules! table {
     ($($module:ident: $($name:ident)*;)*) => {
-        const ALL: &[Behaviour] = &[$($((stringify!($name), $module::$name),)*)*];
+        &[$($((stringify!($name), $module::$name),)*)*]
     };
 }
-behaviours!(table);
+const ALL: &[Behaviour] = behaviours!(table);
+const OF_A_DEVICE: &[Behaviour] = device_behaviours!(table);
 
 fn main(boot_info: &BootInfoPtr) {
     let mut kit = match Kit::new(boot_info) {
@@ -47,18 +51,27 @@ fn main(boot_info: &BootInfoPtr) {
             return report::end();
         }
     };
-    look(&mut kit, Turn::Watched);
-    if let Err(why) = kit.stop_watching() {
-        report::line(Turn::Watched, "kit", Err(why));
-        return report::end();
+    let check = twice(&mut kit);
+    if check.is_err() {
+        report::line(Turn::Watched, "kit", check);
     }
-    look(&mut kit, Turn::Alone);
     report::end();
 }
 
-/// Looks at every behaviour.
-fn look(kit: &mut Kit, turn: Turn) {
-    for &(name, body) in ALL {
+/// Looks at the behaviours that this machine is for.
+fn twice(kit: &mut Kit) -> Check {
+    let has_device = Edu::is_there(kit)?;
+    kit.clean();
+    let behaviours = if has_device { OF_A_DEVICE } else { ALL };
+    look(kit, Turn::Watched, behaviours);
+    kit.stop_watching()?;
+    look(kit, Turn::Alone, behaviours);
+    Ok(())
+}
+
+/// Looks at each.
+fn look(kit: &mut Kit, turn: Turn, behaviours: &[Behaviour]) {
+    for &(name, body) in behaviours {
         report::begins(turn, name);
         kit.begin(name);
         let check = body(kit);

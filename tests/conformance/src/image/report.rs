@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use sel4::{init_thread::slot, logging::PLAIN};
+use sel4::logging::PLAIN;
 
 /// Where a check failed, and the two values that should have been equal.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -138,21 +138,7 @@ pub(crate) fn hangs(name: &str) {
     end();
 }
 
-/// Says how it went, to people and to the machine, and ends the run.
+/// Says how it went, and ends the run.
 pub(crate) fn end() {
-    let value = u8::from(FAILED.load(Relaxed) != 0);
-    let status = value << 1 | 1;
-    log::info!(
-        target: PLAIN,
-        "umbra-end vm=root-task reason=exit-port value={value} status={status}"
-    );
-    let port = sel4::CPtr::from_bits(EXIT_PORT).cast::<sel4::cap_type::IOPort>();
-    let path = slot::CNODE.cap().absolute_cptr(port);
-    let control = slot::IO_PORT_CONTROL.cap();
-    // Without the port the run ends by its time limit.
-    let _ = control.ioport_control_issue(0xf4, 0xf4, &path);
-    let _ = port.ioport_out8(0xf4, value);
+    root_kit::end(FAILED.load(Relaxed) == 0);
 }
-
-/// A slot that nothing else uses: the last of the CNode.
-const EXIT_PORT: u64 = (1 << sel4::init_thread::CNODE_SIZE_BITS) - 1;

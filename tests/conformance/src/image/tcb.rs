@@ -364,14 +364,7 @@ pub(crate) fn deleting_a_thread_that_waits_takes_it_out_of_the_queue(t: &mut Kit
         endpoint(args[0]).send_with_mrs(info(0, 0), []);
     })?;
     super::kit::delete(thread.tcb)?;
-    equal!(
-        endpoint(ep)
-            .nb_recv_with_mrs(reply(object))
-            .info
-            .into_inner()
-            .word(),
-        0
-    );
+    ensure!(super::kit::is_silent(ep, object));
     Ok(())
 }
 

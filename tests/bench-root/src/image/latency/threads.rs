@@ -155,18 +155,21 @@ fn nowhere(kit: &mut Kit, stage: &Stage) -> Result<()> {
 /// A message of every word and three capabilities, of which one is moved, to a thread of higher priority.
 fn message(kit: &mut Kit, stage: &Stage, time: cap::SchedContext) -> Result<()> {
     const RECEIVE_SLOT: [u64; 2] = [slot::CNODE.cptr().bits(), 64];
+    /// Where the IPC buffer has the receive slot.
+    const RECEIVE_WORD: usize = 125;
     stage.make(cap_type::Endpoint::object_blueprint(), place::OBJECT, 1)?;
     stage.make(cap_type::Reply::object_blueprint(), place::BADGED, 1)?;
     stage.make(cap_type::Tcb::object_blueprint(), place::THREADS, 1)?;
     let endpoint = at::<cap_type::Endpoint>(stage.slot(place::OBJECT));
     let tcb = at::<cap_type::Tcb>(stage.slot(place::THREADS));
-    let (frame, address) = kit.show()?;
+    let buffer = kit.show()?;
     let [cnode, depth] = RECEIVE_SLOT;
     let receive = [cnode, stage.slot(place::THREADS + 1) as u64, depth];
-    // SAFETY: the frame is mapped there and nobody else's yet; the words are the buffer's receive slot.
-    unsafe { ((address + 125 * 8) as *mut [u64; 3]).write_volatile(receive) };
+    for (n, word) in receive.into_iter().enumerate() {
+        buffer.write(RECEIVE_WORD + n, word);
+    }
     caller(tcb, syscall::WAIT, stage.slot(place::OBJECT))?;
-    tcb.tcb_set_ipc_buffer(address as u64, frame)?;
+    tcb.tcb_set_ipc_buffer(buffer.address() as u64, buffer.frame)?;
     time.bind(tcb)?;
     watch("send-120-words-3-caps", || {
         sel4::with_ipc_buffer_mut(|buffer| {
