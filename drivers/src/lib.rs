@@ -1,6 +1,6 @@
 //! The device server's logic: everything but capabilities and memory-mapped registers, which traits stand for.
 //!
-//! One active thread serves the machine's interrupts ([`com1`], [`hpet`] or [`pit`], deadlines), one passive thread a VM
+//! One active thread serves the machine's interrupts ([`com1`], [`pit`], deadlines), one passive thread a VM
 //! serves that VM's requests ([`server`], with the models of [`board`]). They share [`shared::Shared`] and nothing else:
 //! atomics and single-producer single-consumer rings, because on one processor any of them may preempt any other.
 #![cfg_attr(not(test), no_std)]
@@ -8,7 +8,6 @@
 
 pub mod board;
 pub mod com1;
-pub mod hpet;
 pub mod lines;
 pub mod pit;
 pub mod ring;

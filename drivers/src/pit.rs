@@ -1,4 +1,4 @@
-//! Channel 0 of the machine's PIT as a one-shot timer, where there is no HPET.
+//! Channel 0 of the machine's PIT as a one-shot timer.
 //!
 //! Always: the count is one of 16 bits, some 55 ms; what is farther off fires early, and whoever asked asks again.
 
@@ -7,7 +7,8 @@ use devices::{clock::Clock, pit::FREQUENCY};
 
 const CHANNEL: u8 = 0;
 const CONTROL: u8 = 3;
-/// Channel 0, low byte then high byte, mode 0 (the output rises at the end of the count).
+/// Channel 0, low byte then high byte, mode 0: the output rises at the end of the count, and each count written is a new
+/// one, whether the last has ended or not (8254 data sheet, mode 0).
 const ONE_SHOT: u8 = 0x30;
 
 /// The timer.
@@ -19,7 +20,8 @@ pub struct Pit<P> {
 
 impl<P: Ports> Pit<P> {
     /// The timer behind four ports.
-    pub fn new(ports: P, tsc_mhz: u32) -> Self {
+    pub fn new(mut ports: P, tsc_mhz: u32) -> Self {
+        ports.write(CONTROL, ONE_SHOT);
         Self {
             ports,
             clock: Clock::new(tsc_mhz, FREQUENCY),
@@ -30,7 +32,6 @@ impl<P: Ports> Pit<P> {
     pub fn arm(&mut self, tsc_ahead: u64) {
         let ticks = self.clock.ticks(tsc_ahead).saturating_add(1);
         let count = u16::try_from(ticks).unwrap_or(u16::MAX);
-        self.ports.write(CONTROL, ONE_SHOT);
         for byte in count.to_le_bytes() {
             self.ports.write(CHANNEL, byte);
         }
@@ -61,5 +62,15 @@ mod tests {
         assert_eq!(pit.ports.0.next_edge(0), Some(1195));
         pit.arm(u64::MAX);
         assert_eq!(pit.ports.0.next_edge(0), Some(0x1_0000));
+    }
+
+    #[test]
+    fn it_fires_again_after_it_has_fired() {
+        let mut pit = Pit::new(Fake(Model::new(0)), 1000);
+        pit.arm(0);
+        assert_eq!(pit.ports.0.next_edge(0), Some(2));
+        assert_eq!(pit.ports.0.next_edge(2), None);
+        pit.arm(1_000_000);
+        assert_eq!(pit.ports.0.next_edge(0), Some(1195));
     }
 }

@@ -72,7 +72,7 @@ impl<F: FnMut(u64, &[u8]) -> Option<()>> Flavor for Pages<F> {
 mod tests {
     use super::*;
     use protocol::system::{
-        Blob, DomainInfo, Entry, Flush, MAX_PIECES, MAX_VMS, Paging, Piece, Policy, Timer, Vm,
+        Blob, DomainInfo, Entry, Flush, MAX_PIECES, MAX_VMS, Paging, Piece, Policy, Vm,
     };
 
     fn vm() -> Vm {
@@ -112,7 +112,6 @@ mod tests {
                 tsc_mhz: 2300,
                 vms,
                 archive_length: 1 << 30,
-                timer: Timer::Hpet { pin: 2 },
             };
             let (mut bytes, mut offsets) = (Vec::new(), Vec::new());
             let written = pages(&info, |offset, page| {
@@ -128,8 +127,8 @@ mod tests {
             let read: DomainInfo = postcard::from_bytes(&bytes[8..]).expect("the same structure");
             assert_eq!(read.vms.as_slice(), vms);
             assert_eq!(
-                (read.tsc_mhz, read.archive_length, read.timer),
-                (info.tsc_mhz, info.archive_length, info.timer)
+                (read.tsc_mhz, read.archive_length),
+                (info.tsc_mhz, info.archive_length)
             );
         }
     }
@@ -141,7 +140,6 @@ mod tests {
             tsc_mhz: 1,
             vms,
             archive_length: 0,
-            timer: Timer::Hpet { pin: 2 },
         };
         let mut begun = 0;
         let mut write = |info, answer| {

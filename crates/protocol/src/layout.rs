@@ -14,8 +14,6 @@ pub const IPC_BUFFER: u64 = 0x7100_0000;
 pub const INFO: u64 = 0x7200_0000;
 /// Most bytes of it.
 pub const INFO_MAX: u64 = 64 * 1024;
-/// Device server: the HPET's register page, if the machine has one.
-pub const HPET: u64 = 0x7300_0000;
 /// mmu-server: guest RAM, guest-physical 0 here.
 pub const GUEST_RAM: u64 = 0x10_0000_0000;
 /// mmu-server: the guest's packed files, read-only.

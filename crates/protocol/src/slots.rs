@@ -51,14 +51,12 @@ pub mod drivers {
     pub const COM1: u64 = 5;
     /// Interrupt handler of COM1 (badge bit 0).
     pub const COM1_IRQ: u64 = 6;
-    /// I/O ports 0x40..=0x43, the PIT (when there is no HPET).
+    /// I/O ports 0x40..=0x43, the PIT.
     pub const PIT: u64 = 7;
     /// Interrupt handler of the deadline timer (badge bit 1).
     pub const TIMER_IRQ: u64 = 8;
     /// I/O port 0xf4: ends the run.
     pub const EXIT: u64 = 9;
-    /// The HPET's frame, if there is one; mapped at [`layout::HPET`](crate::layout::HPET).
-    pub const HPET_FRAME: u64 = 10;
     /// VM n's endpoint (receive), reply object, and notification of its vmm-server (send), at BASE + 4n + 0, 1, 2. A
     /// capability has one badge, so the notification stands twice: badge [`signal::LINE`](crate::device::signal::LINE)
     /// at 2, badge [`signal::DEADLINE`](crate::device::signal::DEADLINE) at 3.

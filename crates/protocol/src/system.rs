@@ -186,8 +186,6 @@ pub struct DomainInfo {
     /// [`layout::GUEST_FILES`](crate::layout::GUEST_FILES). Mapped there are the pages of its own VM's pieces, until it
     /// says that it is ready.
     pub archive_length: u64,
-    /// Device server: the machine's timer.
-    pub timer: Timer,
 }
 
 /// The same on its way to a domain: what is written of it reads as a [`DomainInfo`], and the VMs stay where they are.
@@ -199,18 +197,4 @@ pub struct DomainInfoRef<'a> {
     pub vms: &'a [Vm],
     /// See [`DomainInfo::archive_length`].
     pub archive_length: u64,
-    /// See [`DomainInfo::timer`].
-    pub timer: Timer,
-}
-
-/// The machine's deadline timer, found by root-task from the ACPI tables.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub enum Timer {
-    /// HPET, mapped at [`layout::HPET`](crate::layout::HPET), its comparator 0 routed to IOAPIC pin `pin`.
-    Hpet {
-        /// IOAPIC pin.
-        pin: u32,
-    },
-    /// PIT channel 0.
-    Pit,
 }

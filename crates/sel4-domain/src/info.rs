@@ -24,7 +24,6 @@ pub(crate) unsafe fn read(at: *const u8) -> postcard::Result<DomainInfo> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use protocol::system::Timer;
 
     #[test]
     fn what_was_written_is_read() {
@@ -32,7 +31,6 @@ mod tests {
             tsc_mhz: 2000,
             vms: Default::default(),
             archive_length: 0x1000,
-            timer: Timer::Hpet { pin: 20 },
         };
         let mut page = [0; 4096];
         let length = postcard::to_slice(&info, &mut page[LENGTH..])

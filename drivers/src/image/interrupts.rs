@@ -5,22 +5,18 @@
 
 use super::{
     NOTIFICATION, SHARED, console_owner,
-    machine::{self, HpetPage, PortRange},
+    machine::{self, PortRange},
     print,
 };
 use core::sync::atomic::Ordering::SeqCst;
 use device_server::{
     Ports,
     com1::{Com1, Moved},
-    hpet::Hpet,
     lines::LineBuffer,
     pit::Pit,
     shared::NEVER,
 };
-use protocol::{
-    slots::drivers,
-    system::{DomainInfo, Timer},
-};
+use protocol::{slots::drivers, system::DomainInfo};
 use sel4::{Badge, cap};
 
 const COM1_IRQ: cap::IrqHandler = cap::IrqHandler::from_bits(drivers::COM1_IRQ);
@@ -45,7 +41,7 @@ struct Interrupts<'a> {
     info: &'a DomainInfo,
     owner: Option<usize>,
     output: Output<'a>,
-    alarm: Alarm,
+    timer: Pit<PortRange>,
     /// What the timer was last programmed for, until it fires.
     programmed: u64,
     over: bool,
@@ -61,7 +57,7 @@ impl<'a> Interrupts<'a> {
             info,
             owner,
             output: Output::new(name),
-            alarm: Alarm::new(info),
+            timer: Pit::new(machine::PIT, info.tsc_mhz),
             programmed: NEVER,
             over: false,
         }
@@ -113,7 +109,8 @@ impl<'a> Interrupts<'a> {
                 return;
             }
             let now = machine::tsc();
-            if next > now && self.alarm.arm(next - now) {
+            if next > now {
+                self.timer.arm(next - now);
                 self.programmed = next;
                 return;
             }
@@ -179,44 +176,6 @@ impl<'a> Output<'a> {
             Self::Log(..) => SHARED.console.output.is_empty(),
         }
     }
-}
-
-/// The deadline timer.
-enum Alarm {
-    Hpet(Hpet<HpetPage>),
-    Pit(Pit<PortRange>),
-}
-
-impl Alarm {
-    fn new(info: &DomainInfo) -> Self {
-        match info.timer {
-            Timer::Hpet { pin } => match Hpet::new(hpet_page(), pin, info.tsc_mhz) {
-                Ok(hpet) => Self::Hpet(hpet),
-                Err(why) => {
-                    log::error!("the HPET root-task found cannot be used: {why:?}");
-                    sel4_domain::fail()
-                }
-            },
-            Timer::Pit => Self::Pit(Pit::new(machine::PIT, info.tsc_mhz)),
-        }
-    }
-
-    /// `false`: the moment passed meanwhile.
-    fn arm(&mut self, tsc_ahead: u64) -> bool {
-        match self {
-            Self::Hpet(hpet) => hpet.arm(tsc_ahead),
-            Self::Pit(pit) => {
-                pit.arm(tsc_ahead);
-                true
-            }
-        }
-    }
-}
-
-#[allow(unsafe_code)] // the register page root-task mapped
-fn hpet_page() -> HpetPage {
-    // SAFETY: root-task says in the domain's information that it mapped the page; thread 0 alone comes here, once.
-    unsafe { HpetPage::new() }
 }
 
 fn acknowledge(irq: cap::IrqHandler) {

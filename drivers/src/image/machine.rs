@@ -1,14 +1,11 @@
-//! The machine's registers: ports by capability, the HPET's page, the time-stamp counter.
+//! The machine's registers: ports by capability, the time-stamp counter.
 //!
 //! A refused port access is a mistake of root-task or of this program, never of a guest; it stops the domain.
-#![allow(unsafe_code)] // memory-mapped registers and RDTSC
+#![allow(unsafe_code)] // RDTSC
 
-use device_server::{Ports, hpet};
-use protocol::{layout, slots::drivers};
+use device_server::Ports;
+use protocol::slots::drivers;
 use sel4::cap;
-
-/// Bytes of the HPET's register page that are used.
-const HPET_SIZE: usize = 0x400;
 
 /// Byte registers behind a port capability.
 #[derive(Debug)]
@@ -45,37 +42,6 @@ impl Ports for PortRange {
         self.cap
             .ioport_out8(port, value)
             .expect("the capability covers the port");
-    }
-}
-
-/// The HPET's register page. There is one value of it, made where the domain's information says that the page is there.
-#[derive(Debug)]
-pub struct HpetPage(());
-
-impl HpetPage {
-    /// The page.
-    ///
-    /// # Safety
-    ///
-    /// root-task mapped the HPET at `layout::HPET`, uncached, and this is the only value made.
-    pub unsafe fn new() -> Self {
-        Self(())
-    }
-
-    fn register(offset: usize) -> *mut u32 {
-        assert!(offset < HPET_SIZE && offset.is_multiple_of(4));
-        (layout::HPET as usize + offset) as *mut u32
-    }
-}
-
-impl hpet::Registers for HpetPage {
-    fn read(&mut self, offset: usize) -> u32 {
-        // SAFETY: the offset is aligned and inside the page, which is mapped (promise of `new`).
-        unsafe { Self::register(offset).read_volatile() }
-    }
-    fn write(&mut self, offset: usize, value: u32) {
-        // SAFETY: as above; the HPET's registers reach no memory.
-        unsafe { Self::register(offset).write_volatile(value) }
     }
 }
 

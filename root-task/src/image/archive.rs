@@ -9,7 +9,7 @@ use super::{
 };
 use core::ops::Range;
 use protocol::system::{Archive, MAGIC};
-use sel4::{BootInfoPtr, CapRights, VmAttributes, cap, cap_type, init_thread::SlotRegion};
+use sel4::{BootInfoPtr, CapRights, cap, cap_type, init_thread::SlotRegion};
 use words::addr::PAGE_SIZE;
 
 /// Where the composer puts the archive: a segment of its own, above this program's.
@@ -78,7 +78,7 @@ impl Image {
     /// Checks that the frames are where they are taken to be: the first one shows the archive's header.
     pub(crate) fn check(&self, objects: &mut Objects, window: &Window) -> Result<()> {
         let copy = objects.copy(self.frame(0)?, CapRights::read_only())?;
-        let words = window.read(copy, VmAttributes::DEFAULT, [0, 8])?;
+        let words = window.read(copy, [0, 8])?;
         drop_cap(copy)?;
         if words.map(u64::to_le_bytes).as_flattened() != &self.bytes[..HEADER] {
             return Err(Error::Archive("its frames are not where its bytes are"));

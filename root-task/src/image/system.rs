@@ -1,7 +1,7 @@
 //! The whole system: the device server, and for each VM a vmm-server, an mmu-server and a vCPU, wired to one another.
 
 use super::{
-    devices::Machine,
+    devices,
     domain::{Domain, Workshop},
     error::{Error, Result},
     guest::{self, Guest},
@@ -12,7 +12,7 @@ use heapless::Vec;
 use protocol::{
     device::signal,
     slots::{common, drivers, mmu, vmm},
-    system::{Archive, DomainInfoRef, MAX_VMS, Name, Paging, Program, Timer, Vm},
+    system::{Archive, DomainInfoRef, MAX_VMS, Name, Paging, Program, Vm},
 };
 use sel4::{
     BootInfoExtraId, BootInfoPtr, CapRights, cap, cap_type, init_thread,
@@ -147,7 +147,6 @@ struct Common<'a> {
     faults: cap::Endpoint,
     ready: cap::Notification,
     tsc_mhz: u32,
-    timer: Timer,
 }
 
 impl Common<'_> {
@@ -156,7 +155,6 @@ impl Common<'_> {
             tsc_mhz: self.tsc_mhz,
             vms,
             archive_length: workshop.image.length(),
-            timer: self.timer,
         }
     }
 
@@ -197,18 +195,16 @@ impl Common<'_> {
 impl System {
     /// Builds everything; nothing runs yet.
     pub(crate) fn build(workshop: &mut Workshop<'_>, archive: &Archive) -> Result<Self> {
-        let machine = Machine::find(workshop.objects, workshop.window, workshop.boot_info)?;
         let common = Common {
             archive,
             faults: workshop.objects.make()?,
             ready: workshop.objects.make()?,
             tsc_mhz: tsc_mhz(workshop.boot_info),
-            timer: machine.timer,
         };
-        log::info!("{} MHz, {:?}", common.tsc_mhz, common.timer);
+        log::info!("{} MHz", common.tsc_mhz);
         // Big pieces first, and the pools while there is memory below 4 GiB.
         let guests = guests(workshop, archive)?;
-        let drivers = device_server(workshop, &common, &machine)?;
+        let drivers = device_server(workshop, &common)?;
         let mut system = Self {
             faults: common.faults,
             reply: workshop.objects.make()?,
@@ -256,11 +252,7 @@ fn tsc_mhz(boot_info: &BootInfoPtr) -> u32 {
         .map_or(1000, u32::from_le_bytes)
 }
 
-fn device_server(
-    workshop: &mut Workshop<'_>,
-    common: &Common<'_>,
-    machine: &Machine,
-) -> Result<Domain> {
+fn device_server(workshop: &mut Workshop<'_>, common: &Common<'_>) -> Result<Domain> {
     const NAMES: [&str; MAX_VMS] = [
         "drivers vm 0",
         "drivers vm 1",
@@ -282,7 +274,7 @@ fn device_server(
     let notification = workshop.objects.make::<cap_type::Notification>()?;
     domain.threads()[0].tcb_bind_notification(notification)?;
     domain.give(drivers::NOTIFICATION, notification, CapRights::read_write())?;
-    machine.hand_over(workshop, &mut domain, notification)?;
+    devices::hand_over(workshop, &mut domain, notification)?;
     drop_cap(notification)?;
     Ok(domain)
 }

@@ -41,14 +41,18 @@ impl Window {
         Ok(frame.frame_unmap()?)
     }
 
-    /// Reads words of a frame that is mapped nowhere: a device's registers, one access each.
+    /// Reads words of a frame that is mapped nowhere.
     pub(crate) fn read<const N: usize>(
         &self,
         frame: cap::Granule,
-        attributes: VmAttributes,
         offsets: [usize; N],
     ) -> Result<[u64; N]> {
-        frame.frame_map(VSPACE.cap(), ADDRESS, CapRights::read_only(), attributes)?;
+        frame.frame_map(
+            VSPACE.cap(),
+            ADDRESS,
+            CapRights::read_only(),
+            VmAttributes::DEFAULT,
+        )?;
         let values = offsets.map(|offset| {
             assert!(
                 offset.is_multiple_of(8) && offset < SIZE,
