@@ -369,6 +369,26 @@ mod tests {
     }
 
     #[test]
+    fn a_count_is_taken_while_the_gate_is_low() {
+        for mode in [0, 4] {
+            let mut pit = Pit::new(0);
+            program(&mut pit, 2, mode, 0xe51a, 100);
+            let mut status = |now| {
+                pit.write(CONTROL, 0xe8, now);
+                [pit.read(2, now), pit.read(2, now), pit.read(2, now)]
+            };
+            // Count not loaded, or loaded; both bytes; and the count, which stands.
+            let [waiting, ..] = status(100);
+            assert_eq!(waiting & 0x7f, 0x70 | mode << 1);
+            for now in [101, 5000] {
+                let [loaded, low, high] = status(now);
+                assert_eq!(loaded & 0x7f, 0x30 | mode << 1);
+                assert_eq!([low, high], [0x1a, 0xe5]);
+            }
+        }
+    }
+
+    #[test]
     fn bcd_counts_in_decimal() {
         let mut pit = Pit::new(0);
         pit.write(CONTROL, 0x35, 0);

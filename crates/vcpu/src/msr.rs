@@ -2,9 +2,9 @@
 //! does not have it.
 //!
 //! The features behind most MSRs are hidden in CPUID (machine checks, SVM), and a guest that looks first never asks.
-//! APIC_BASE is the local APIC's. What stands here besides the architectural ones is what unmodified Linux 6.1 and Xen 4.17
-//! touch without looking on AMD processors of family 0Fh and later; the values are those of a processor on which the
-//! workaround in question is not needed. Numbers: APM vol. 2, appendix A, and the families' BKDGs.
+//! APIC_BASE is the local APIC's. What stands here besides the architectural ones is what unmodified Linux 6.1, Xen 4.17 and
+//! memtest86+ 5.01 touch without looking on AMD processors of family 0Fh and later; the values are those of a processor on
+//! which the workaround in question is not needed. Numbers: APM vol. 2, appendix A, and the families' BKDGs.
 
 use crate::control::{Change, Control, Limits};
 use crate::mtrr::Mtrrs;
@@ -61,6 +61,9 @@ mod quirk {
     /// Machine-check capabilities and status: kernels that do not look at CPUID ask how many banks there are.
     pub const MCG_CAP: u32 = 0x179;
     pub const MCG_STATUS: u32 = 0x17a;
+    /// Which of those banks report: memtest86+ 5.01 switches one on that every AMD processor has. Without banks a write is kept
+    /// nowhere.
+    pub const MCG_CTL: u32 = 0x17b;
     /// Performance event selects and counters: every AMD processor since family 6 has the four, and no CPUID bit hides them. They
     /// stand still at 0 here, and nothing else can be written: Linux's probe finds so that there is nothing that counts, and takes
     /// events of software instead.
@@ -124,6 +127,7 @@ impl Msrs {
             | quirk::PATCH_LEVEL
             | quirk::MCG_CAP
             | quirk::MCG_STATUS
+            | quirk::MCG_CTL
             | quirk::PERF_EVT_SEL0..=quirk::PERF_CTR3
             | quirk::SYSCFG
             | quirk::HWCR
@@ -175,7 +179,7 @@ impl Msrs {
                 true
             }
             quirk::HWCR => value & !quirk::HWCR_IGNORED == 0,
-            quirk::PATCH_LEVEL => true,
+            quirk::PATCH_LEVEL | quirk::MCG_CTL => true,
             quirk::DEBUGCTL
             | quirk::MCG_STATUS
             | quirk::PERF_EVT_SEL0..=quirk::PERF_CTR3
@@ -356,6 +360,14 @@ mod tests {
         assert_eq!(write(0xc001_0015, 1 << 6), Write::Done);
         assert_eq!(write(0xc001_0015, 1), Write::GeneralProtection);
         assert_eq!(write(0xc001_1029, 2), Write::GeneralProtection);
+    }
+
+    #[test]
+    fn a_machine_check_bank_that_a_guest_switches_on_unasked_is_not_there() {
+        let mut msrs = fresh();
+        let control = Control::default();
+        assert_eq!(msrs.write(0x17b, 0x10, &control, &LIMITS, 0), Write::Done);
+        assert_eq!(msrs.read(0x17b, &control, 0), Read::Value(0));
     }
 
     #[test]

@@ -336,9 +336,9 @@ impl Channel {
         }
     }
 
-    /// The count register holds a value the counting element has not taken yet.
+    /// The count register holds a value the counting element has not taken yet. A low gate does not keep it from that (8254
+    /// data sheet, modes 0 and 4).
     fn null_count(&self, now: u64) -> bool {
-        let now = self.paused.unwrap_or(now);
         match (self.next, self.current) {
             (Some(next), _) => now < next.at,
             (None, Some(load)) => {

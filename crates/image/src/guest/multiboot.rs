@@ -4,9 +4,12 @@
 
 use std::ops::Range;
 
+use elf::abi::ELFMAGIC;
 use protocol::system::Entry;
 
-use super::{Loaded, Piece, Program, Request, base_name, damaged, elf_file, layout, pad, put_text};
+use super::{
+    FORMATS, Loaded, Piece, Program, Request, base_name, damaged, elf_file, layout, pad, put_text,
+};
 use crate::Error;
 use crate::bytes::{part, put, u32_at};
 
@@ -61,6 +64,12 @@ pub fn load(request: &Request, header: &Header) -> Result<Loaded, Error> {
     }
     let mut program = if header.flags & ADDRESS_FIELDS != 0 {
         by_address_fields(name, &request.kernel.bytes, header)?
+    } else if !request.kernel.bytes.starts_with(&ELFMAGIC) {
+        return Err(Error::new(
+            name,
+            "a multiboot 1 header without addresses, and no ELF file around it",
+            FORMATS,
+        ));
     } else {
         elf_file::read(name, &request.kernel.bytes)?
     };

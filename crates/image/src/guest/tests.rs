@@ -418,6 +418,7 @@ fn a_multiboot_program_that_cannot_run_is_refused() {
     assert!(refusal(&whole[..whole.len() - 1]).contains("truncated"));
     assert!(refusal(header(1 << 16, &[0, 1, 0, 0, 0])).contains("address fields"));
     assert!(refusal(header(1 << 16, &[0x1000, 0x1000])).contains("address fields"));
+    assert!(refusal(header(0, &[])).contains("without addresses"));
 }
 
 #[test]
