@@ -196,15 +196,21 @@ pub(crate) fn a_level_line_that_is_high_signals_at_each_acknowledgement(t: &mut 
     Ok(())
 }
 
-pub(crate) fn a_level_line_raised_while_masked_is_not_lost(t: &mut Kit) -> Check {
+/// The line has risen twice, the second time unheard, and is acknowledged.
+fn raised_again_while_masked(t: &mut Kit, level: bool) -> Check<(Edu, Handler)> {
     let edu = Edu::new(t)?;
-    let handler = Handler::of_line(t, edu, true)?;
+    let handler = Handler::of_line(t, edu, level)?;
     edu.raise();
     equal!(handler.heard(t), BADGE);
     edu.lower();
     edu.raise();
     equal!(handler.heard(t), 0);
     handler.acknowledge()?;
+    Ok((edu, handler))
+}
+
+pub(crate) fn a_level_line_raised_while_masked_is_not_lost(t: &mut Kit) -> Check {
+    let (edu, handler) = raised_again_while_masked(t, true)?;
     equal!(handler.heard(t), BADGE);
     // One that has gone again is not told.
     edu.lower();
@@ -216,14 +222,7 @@ pub(crate) fn a_level_line_raised_while_masked_is_not_lost(t: &mut Kit) -> Check
 }
 
 pub(crate) fn an_edge_while_masked_is_lost(t: &mut Kit) -> Check {
-    let edu = Edu::new(t)?;
-    let handler = Handler::of_line(t, edu, false)?;
-    edu.raise();
-    equal!(handler.heard(t), BADGE);
-    edu.lower();
-    edu.raise();
-    equal!(handler.heard(t), 0);
-    handler.acknowledge()?;
+    let (edu, handler) = raised_again_while_masked(t, false)?;
     equal!(handler.heard(t), 0);
     edu.lower();
     edu.raise();
