@@ -2,7 +2,7 @@
 //! answer of either with which it waits for the next.
 //!
 //! Always: a decision looks and changes nothing; `None` sends the call down the long way. What is decided cannot fail, and
-//! leaves the kernel as the long way would (`tests/fastpath.rs`), with one difference, which is seL4's: where the context
+//! leaves the kernel as the long way would (`tests/fastpath/`), with one difference, which is seL4's: where the context
 //! goes along, the time is not read. The context stays the same one, so nothing is booked and the timer stands as it was
 //! set for it; whoever enters the kernel next books all of it. Where each has time of its own, the time is booked as ever.
 

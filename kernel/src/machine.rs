@@ -69,6 +69,8 @@ pub trait Machine {
     fn irq_mask(&mut self, route: IrqRoute, masked: bool);
     /// Signals end of interrupt to the local APIC.
     fn end_of_interrupt(&mut self);
+    /// Whether the local APIC awaits the end of an interrupt of this CPU vector.
+    fn in_service(&self, vector: u8) -> bool;
     /// Whether an interrupt waits in the local APIC (for preemption points).
     fn interrupt_pending(&self) -> bool;
     /// IN of `size` 1, 2 or 4 bytes.

@@ -115,8 +115,13 @@ impl<M: Machine> Kernel<M> {
         }
     }
 
-    /// `int n` with a vector that is nobody's: an unknown system call, as seL4 numbers it.
+    /// `int n` with a vector that is nobody's: an unknown system call, as seL4 numbers it. A device that sends such a vector
+    /// by message interrupts nobody; without its end the timer, of a lower vector, would not come any more.
     pub fn handle_unknown_vector(&mut self, vector: u8) {
+        if self.machine.in_service(vector) {
+            self.handle_interrupt(vector);
+            return;
+        }
         self.update_time();
         if !self.check_budget_restart() {
             return;

@@ -28,6 +28,7 @@ mod local {
     pub const TASK_PRIORITY: u64 = 0x80;
     pub const END_OF_INTERRUPT: u64 = 0xb0;
     pub const SPURIOUS: u64 = 0xf0;
+    pub const IN_SERVICE: u64 = 0x100;
     pub const REQUESTED: u64 = 0x200;
     pub const TIMER: u64 = 0x320;
     pub const THERMAL: u64 = 0x330;
@@ -134,6 +135,12 @@ impl LocalApic {
     /// End of interrupt.
     pub fn end_of_interrupt(&self) {
         self.write(local::END_OF_INTERRUPT, 0);
+    }
+
+    /// Whether an interrupt of this vector was delivered and is not at its end (APM vol. 2, 16.6.3 and 16.6.4).
+    pub fn in_service(&self, vector: u8) -> bool {
+        let word = self.read(local::IN_SERVICE + 0x10 * u64::from(vector / 32));
+        word >> (vector % 32) & 1 != 0
     }
 
     /// Whether an interrupt has been accepted and not delivered yet.

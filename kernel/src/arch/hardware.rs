@@ -103,6 +103,10 @@ impl Machine for Hardware {
         self.local.end_of_interrupt();
     }
 
+    fn in_service(&self, vector: u8) -> bool {
+        self.local.in_service(vector)
+    }
+
     fn interrupt_pending(&self) -> bool {
         latency::look();
         self.local.interrupt_pending()
@@ -171,9 +175,13 @@ impl Machine for Hardware {
 
     fn fpu_restore(&mut self, area: Hpa) {
         let area: *const u8 = layout::window(area);
+        // A processor may restore the last x87 instruction's pointers and opcode only where an exception is pending (APM
+        // vol. 5, FXRSTOR): FNINIT clears another's.
         // SAFETY: as above; the kernel is built without FPU and SSE. The area was written by FXSAVE or is the logic's
         // initial state, so MXCSR has no reserved bits.
-        unsafe { asm!("fxrstor64 [{}]", in(reg) area, options(nostack, preserves_flags)) };
+        unsafe {
+            asm!("fninit", "fxrstor64 [{}]", in(reg) area, options(nostack, preserves_flags));
+        }
     }
 
     #[inline(always)]

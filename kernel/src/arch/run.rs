@@ -105,7 +105,7 @@ fn run_guest(kernel: &mut Kernel<Hardware>, vmcb: Hpa) -> Option<Next> {
 
 /// An interrupt taken in kernel mode; spurious ones want no answer.
 fn interrupt(kernel: &mut Kernel<Hardware>, vector: Option<u8>) {
-    if let Some(vector @ FIRST_IO..FIRST_UNKNOWN) = vector {
+    if let Some(vector @ FIRST_IO..=LAST_UNKNOWN) = vector {
         kernel.handle_interrupt(vector);
     }
 }

@@ -18,9 +18,7 @@ fn world() -> World {
 fn running(w: &mut World) -> (Thread, u64) {
     let gate = w.gate();
     let thread = w.thread(100, true);
-    w.resume(thread);
-    w.wait(gate);
-    w.expect_running(thread);
+    w.run(thread, gate);
     (thread, gate)
 }
 
@@ -81,18 +79,14 @@ fn a_short_call_and_its_answer_change_the_bases_too() {
     let mut w = world();
     let endpoint = w.make(object::ENDPOINT, 0);
     let server = w.thread(200, true);
-    w.resume(server);
     let gate = w.gate();
-    w.wait(gate);
+    w.run(server, gate);
     w.kernel.machine.bases = (1, 2);
     w.recv(endpoint, server.reply);
     w.interrupt();
-    w.call(server.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])
-        .ok();
+    w.take_time(server);
     let client = w.thread(100, true);
-    w.resume(client);
-    w.wait(gate);
-    w.expect_running(client);
+    w.run(client, gate);
     w.kernel.machine.bases = (3, 4);
     w.message(0, &[], &[]);
     client.tcb.context.rdi.set(endpoint);

@@ -2,16 +2,13 @@
 
 use super::fake::{FakeMachine, MHZ};
 use super::world::{SYSCALL_AT, World};
-use crate::cap::Cap;
 use crate::mem;
 use core::mem::offset_of;
 use sel4_abi::boot_info::{BootInfo, RSDP_BYTES, extra, slot as fixed};
 
 /// The extra pieces: identifier and content.
 fn pieces(w: &World) -> Vec<(u64, Vec<u8>)> {
-    let Cap::Frame { base, .. } = w.cap(fixed::BOOT_INFO_FRAME) else {
-        panic!("no boot information")
-    };
+    let base = w.frame(fixed::BOOT_INFO_FRAME);
     let length = w.boot_info(offset_of!(BootInfo, extra_len));
     let mut rest = mem::bytes(base + 4096, length);
     let mut all = Vec::new();

@@ -306,6 +306,22 @@ fn an_interrupt_is_masked_signalled_and_masked_until_it_is_acknowledged() {
 }
 
 #[test]
+fn a_message_to_a_vector_of_nobody_is_ended_and_no_system_call() {
+    let mut w = World::new();
+    let (current, rip) = (w.kernel.current, w.current().context.rip.get());
+    w.kernel.machine.in_service = Some(200);
+    w.kernel.handle_unknown_vector(200);
+    w.settle();
+    assert_eq!(w.kernel.machine.in_service, None);
+    assert!(w.kernel.current == current && current.state.get() == State::Running);
+    assert_eq!(current.context.rip.get(), rip);
+    // INT 200 is one: a fault, here of a thread without handler.
+    w.kernel.handle_unknown_vector(200);
+    assert!(current.state.get() != State::Running);
+    assert_eq!(current.context.rip.get(), rip.wrapping_sub(2));
+}
+
+#[test]
 fn a_message_masks_nothing_and_is_silent_without_its_handler() {
     let mut w = World::new();
     w.gate();

@@ -1,16 +1,13 @@
 //! What the kernel tells of an instruction when the processor does not: read through the shadow, decoded, completed.
 
 use super::vcpu::{Machine, long_mode, real_mode};
-use crate::cap::Cap;
 use exit_abi::{CrInstruction, Exit, ExitClass, Register};
 use sel4_abi::label::{self, fill};
 use words::svm::{exit, vmcb};
 
 /// Puts `code` at guest-physical 0x100, mapped at linear 0x100 in a guest that is ready to run there.
 fn with_code(mut machine: Machine, long: bool, code: &[u8]) -> Machine {
-    let Cap::Frame { base, .. } = machine.guest.world.cap(machine.guest.frames[0]) else {
-        panic!("no frame")
-    };
+    let base = machine.guest.world.frame(machine.guest.frames[0]);
     crate::mem::write_bytes(base + 0x100, code);
     let rights = fill::USER | fill::EXECUTE;
     if long {
@@ -163,9 +160,7 @@ fn an_instruction_whose_page_is_not_in_the_shadow_has_no_length() {
 #[test]
 fn an_instruction_may_end_where_the_shadow_ends() {
     let mut machine = with_code(long_mode(), true, &[]);
-    let Cap::Frame { base, .. } = machine.guest.world.cap(machine.guest.frames[0]) else {
-        panic!("no frame")
-    };
+    let base = machine.guest.world.frame(machine.guest.frames[0]);
     crate::mem::write_bytes(base + 0xffe, &[0x0f, 0xa2]);
     machine.write(vmcb::RIP, 0xffe);
     let Exit::Cpuid { len, rip, .. } = exit_of(&mut machine, exit::CPUID) else {

@@ -32,6 +32,8 @@ pub struct FakeMachine {
     pub routed: Vec<(IrqRoute, u8)>,
     /// Whether an interrupt waits.
     pub pending: bool,
+    /// The CPU vector whose end of interrupt is awaited.
+    pub in_service: Option<u8>,
     /// One waits at each so manieth look, whatever `pending` says; 0 for never.
     pub pending_every: u32,
     /// Looks whether one waits.
@@ -66,6 +68,7 @@ impl FakeMachine {
             unmasked: BTreeSet::new(),
             routed: Vec::new(),
             pending: false,
+            in_service: None,
             pending_every: 0,
             looks: Cell::new(0),
             console: String::new(),
@@ -136,6 +139,10 @@ impl Machine for FakeMachine {
     }
     fn end_of_interrupt(&mut self) {
         self.pending = false;
+        self.in_service = None;
+    }
+    fn in_service(&self, vector: u8) -> bool {
+        self.in_service == Some(vector)
     }
     fn interrupt_pending(&self) -> bool {
         let looks = self.looks.get() + 1;

@@ -31,15 +31,10 @@ impl Stage {
     }
     /// A server that waits at `endpoint` without a scheduling context.
     fn passive(&mut self, endpoint: u64, priority: u64) -> Thread {
-        let server = self.w.thread(priority, true);
-        self.w.resume(server);
-        self.park();
-        self.w.expect_running(server);
+        let server = self.running(priority);
         self.w.recv(endpoint, server.reply);
         self.root();
-        self.w
-            .call(server.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])
-            .ok();
+        self.w.take_time(server);
         assert!(server.tcb.sc.get().is_none());
         server
     }
@@ -219,14 +214,10 @@ fn a_notification_lends_its_context_until_the_thread_waits_again() {
     let mut s = Stage::new();
     let notification = s.w.make(object::NOTIFICATION, 0);
     let signal = s.w.mint(notification, 15, 5);
-    let waiter = s.w.thread(150, true);
-    s.w.resume(waiter);
-    s.park();
-    s.w.expect_running(waiter);
+    let waiter = s.running(150);
     s.w.wait(notification);
     s.root();
-    s.w.call(waiter.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])
-        .ok();
+    s.w.take_time(waiter);
     s.w.signal(signal);
     assert!(!s.sc_of(waiter));
     assert_eq!(s.w.state(waiter), State::Running);

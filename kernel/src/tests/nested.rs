@@ -5,7 +5,6 @@ use super::fake::FakeMachine;
 use super::shadow::Guest;
 use super::vcpu::Machine;
 use super::world::Answer;
-use crate::cap::Cap;
 use crate::machine::Next;
 use exit_abi::{Exit, ExitClass, Register};
 use sel4_abi::boot_info::slot as fixed;
@@ -29,10 +28,7 @@ fn nested_on(machine: FakeMachine) -> (Machine, Vec<u64>) {
         let words = [MEMORY + (n << 12), 3, 0];
         w.call(frame, label::PAGE_MAP_GUEST, &words, &[guest.space])
             .ok();
-        let Cap::Frame { base, .. } = w.cap(frame) else {
-            panic!("no frame")
-        };
-        base
+        w.frame(frame)
     });
     let memory = memory.collect();
     (Machine::new(guest), memory)
@@ -64,11 +60,9 @@ fn a_nested_vcpu_runs_on_the_space_with_its_own_registers() {
     let mut machine = nested();
     machine.set(&LONG).ok();
     assert!(is_running(machine.start()));
-    let Cap::Table { object, .. } = machine.guest.world.cap(machine.guest.space) else {
-        panic!("no space")
-    };
+    let root = machine.guest.world.space(machine.guest.space);
     assert_eq!(machine.read(vmcb::NP_CONTROL), np::ENABLE);
-    assert_eq!(machine.read(vmcb::N_CR3), object.bits());
+    assert_eq!(machine.read(vmcb::N_CR3), root.bits());
     assert_eq!(machine.read(vmcb::CR3), MEMORY);
     assert_eq!(machine.read(vmcb::G_PAT), 0x0606_0606_0606_0606);
     assert_ne!(machine.read(vmcb::ASID) as u32, 0);

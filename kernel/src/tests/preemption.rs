@@ -198,10 +198,7 @@ fn an_interrupt_handler_lets_go_of_a_notification_with_many_waiters_in_pieces() 
         // The vector still signals the other one.
         w.kernel
             .handle_interrupt(crate::syscall::USER_VECTOR_BASE + 9);
-        let Cap::Notification { object, .. } = w.cap(slot + other) else {
-            panic!("no notification")
-        };
-        assert!(object.is_active());
+        assert!(w.notification(slot + other).is_active());
         w.kernel
             .handle_interrupt(crate::syscall::USER_VECTOR_BASE + 9);
     });
@@ -227,7 +224,6 @@ fn cancelling_badged_sends_comes_to_the_same_when_it_is_interrupted() {
     assert!(looks >= WAITERS as u32 / UNITS / 2, "{looks} looks only");
 }
 
-/// Between the parts of an interrupted cancellation the thread it stands at may leave the queue, or be given another place.
 /// The root task's cancellation stops at its first look, with the system as it was left.
 fn interrupted_cancellation() -> (World, Vec<Thread>) {
     let mut w = World::new();
@@ -235,13 +231,8 @@ fn interrupted_cancellation() -> (World, Vec<Thread>) {
     w.kernel.work_units = 0;
     w.kernel.machine.pending_every = 1;
     let slot = first(&w) + 1;
-    w.message(label::CNODE_CANCEL_BADGED_SENDS, &[slot, 64], &[]);
-    let context = &w.current().context;
-    context.rdi.set(fixed::CNODE);
-    context.rip.set(super::world::SYSCALL_AT + 2);
-    context.rdx.set(sel4_abi::syscall::CALL as u64);
-    context.entered_by.set(crate::context::entry::SYSCALL);
-    w.kernel.handle_syscall(sel4_abi::syscall::CALL);
+    let cancel = label::CNODE_CANCEL_BADGED_SENDS;
+    w.begin_call(fixed::CNODE, cancel, &[slot, 64], &[]);
     (w, threads)
 }
 
@@ -266,6 +257,7 @@ fn a_sender_of_another_badge_may_move_without_setting_a_cancellation_back() {
     assert!(w.kernel.cancelling.is_some());
 }
 
+/// Between the parts of an interrupted cancellation the thread it stands at may leave the queue, or be given another place.
 #[test]
 fn an_interrupted_cancellation_survives_what_happens_to_the_queue_meanwhile() {
     type Meddle = fn(&mut World, Thread);
@@ -344,24 +336,33 @@ fn zeroing_comes_to_the_same_when_it_is_interrupted() {
 #[test]
 fn what_a_thread_has_zeroed_is_not_forgotten_when_another_zeroes_too() {
     let mut w = World::with(FakeMachine::new());
-    let memory = w.make(object::UNTYPED, 20);
+    let memories = [(); 2].map(|()| w.make(object::UNTYPED, 20));
+    let slots = [(); 2].map(|()| w.empty());
     let other = w.thread(10, true);
-    let caller = w.current();
+    w.resume(other);
     w.kernel.machine.pending_every = 1;
     w.kernel.work_units = 0;
-    w.message(
-        label::UNTYPED_RETYPE,
-        &[object::CAP_TABLE, 14, 0, 0, w.next_slot, 1],
-        &[fixed::CNODE],
-    );
-    let context = &caller.context;
-    context.rdi.set(memory);
-    context.rip.set(super::world::SYSCALL_AT + 2);
-    context.rdx.set(sel4_abi::syscall::CALL as u64);
-    context.entered_by.set(crate::context::entry::SYSCALL);
-    w.kernel.handle_syscall(sel4_abi::syscall::CALL);
-    assert_ne!(caller.cleaned.get(), (0, 0));
-    assert_eq!(other.tcb.cleaned.get(), (0, 0));
+    let begin = |w: &mut World, n: usize| {
+        let words = [object::CAP_TABLE, 14, 0, 0, slots[n], 1];
+        w.begin_call(memories[n], label::UNTYPED_RETYPE, &words, &[fixed::CNODE]);
+        w.current().cleaned.get()
+    };
+    let caller = w.current();
+    let zeroed = begin(&mut w, 0);
+    assert_ne!(zeroed, (0, 0));
+    w.kernel.set_priority(caller, 5);
+    w.kernel.decide();
+    w.expect_running(other);
+    assert_ne!(begin(&mut w, 1), (0, 0));
+    assert_eq!(caller.cleaned.get(), zeroed);
+    w.settle();
+    w.expect_running(other);
+    assert_eq!(caller.cleaned.get(), zeroed, "the other is done");
+    w.kernel.set_priority(caller, 255);
+    w.settle();
+    assert_eq!(w.current(), caller);
+    assert!(slots.iter().all(|&slot| !w.cap(slot).is_null()));
+    w.check();
 }
 
 /// Each faults when its turn comes; the interrupt does not wait for the last.

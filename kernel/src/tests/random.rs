@@ -4,7 +4,7 @@ use super::calls::{Call, Caller, KINDS, Kind, LIMIT, map_label};
 use super::fake::{FakeMachine, MHZ};
 use super::invariants::Checker;
 use super::world::{SYSCALL_AT, Thread, World};
-use crate::cap::{Cap, SpaceKind};
+use crate::cap::Cap;
 use crate::context::entry;
 use crate::machine::Next;
 use crate::mem::Ref;
@@ -40,6 +40,18 @@ impl Random {
     }
 }
 
+/// Tables below the root of a user's space and of a guest's, from the top down.
+const HOST: [u64; 3] = [
+    object::X86_PDPT,
+    object::X86_PAGE_DIRECTORY,
+    object::X86_PAGE_TABLE,
+];
+const GUEST: [u64; 3] = [
+    object::GUEST_PDPT,
+    object::GUEST_PAGE_DIRECTORY,
+    object::GUEST_PAGE_TABLE,
+];
+
 /// A system with some of everything in it.
 fn populate(random: &mut Random) -> World {
     let mut w = World::with(FakeMachine::new());
@@ -64,60 +76,29 @@ fn populate(random: &mut Random) -> World {
     }
     w.make(object::UNTYPED, 18);
     w.make(object::UNTYPED, 12);
-    for ty in [object::X64_PML4, object::GUEST_PML4, object::GUEST_PML4] {
+    let mut guest_spaces = Vec::new();
+    for (ty, tables) in [
+        (object::X64_PML4, HOST),
+        (object::GUEST_PML4, GUEST),
+        (object::GUEST_PML4, GUEST),
+    ] {
         let root = w.make(ty, 0);
         w.call(fixed::ASID_POOL, label::X86_ASID_POOL_ASSIGN, &[], &[root])
             .ok();
-        for ty in [
-            object::X86_PDPT,
-            object::X86_PAGE_DIRECTORY,
-            object::X86_PAGE_TABLE,
-        ] {
-            let guest = [
-                object::GUEST_PDPT,
-                object::GUEST_PAGE_DIRECTORY,
-                object::GUEST_PAGE_TABLE,
-            ];
-            let ty = if matches!(
-                w.cap(root),
-                Cap::Table {
-                    kind: SpaceKind::Guest,
-                    ..
-                }
-            ) {
-                guest[[
-                    object::X86_PDPT,
-                    object::X86_PAGE_DIRECTORY,
-                    object::X86_PAGE_TABLE,
-                ]
-                .iter()
-                .position(|&host| host == ty)
-                .expect("one of them")]
-            } else {
-                ty
-            };
+        for ty in tables {
             let table = w.make(ty, 0);
             let map = map_label(w.cap(table));
             w.call(table, map, &[0, 0], &[root]).ok();
+        }
+        if ty == object::GUEST_PML4 {
+            guest_spaces.push(root);
         }
     }
     for _ in 0..6 {
         w.make(object::X86_4K, 0);
     }
     w.make(object::X86_LARGE_PAGE, 0);
-    let spaces: Vec<u64> = (0..LIMIT)
-        .filter(|&n| {
-            matches!(
-                w.cap(n),
-                Cap::Table {
-                    level: 4,
-                    kind: SpaceKind::Guest,
-                    ..
-                }
-            )
-        })
-        .collect();
-    for space in spaces {
+    for space in guest_spaces {
         let vcpu = w.make(object::VCPU, 0);
         let pool = w.make(object::SHADOW_POOL, 5);
         w.call(pool, label::POOL_BIND_VCPU, &[], &[vcpu]).ok();
@@ -311,9 +292,7 @@ impl Run {
         context.rdi.set(cap);
         context.r12.set(reply);
         context.r13.set(call.target);
-        context.rip.set(SYSCALL_AT + 2);
-        context.entered_by.set(entry::SYSCALL);
-        context.rdx.set(number as u64);
+        self.world.enter(number);
         self.note(Did::Call {
             by: current,
             number,
@@ -346,11 +325,11 @@ impl Run {
         let context = &current.context;
         if context.rip.get() == SYSCALL_AT {
             // The last call is done again.
-            context.rip.set(SYSCALL_AT + 2);
-            context.entered_by.set(entry::SYSCALL);
+            let number = context.rdx.get() as i64;
+            self.world.enter(number);
             self.note(Did::Again);
             self.expect_configuration(current);
-            self.world.kernel.handle_syscall(context.rdx.get() as i64);
+            self.world.kernel.handle_syscall(number);
         } else if self.random.chance(2) {
             self.note(Did::Exception);
             context.entered_by.set(entry::FULL);

@@ -3,8 +3,8 @@
 use super::fake::MHZ;
 use super::world::{Answer, SYSCALL_AT, Thread, World};
 use crate::mem::Ref;
-use crate::object::SchedContext;
 use crate::object::tcb::State;
+use crate::object::{SchedContext, Tcb};
 use proptest::prelude::*;
 use sel4_abi::boot_info::slot as fixed;
 use sel4_abi::message::MessageInfo;
@@ -154,12 +154,8 @@ fn a_caller_answered_with_an_exhausted_context_calls_again_after_its_timeout_wit
     w.recv(timeouts, handler.reply);
     w.interrupt();
     let server = w.thread(150, true);
-    w.resume(server);
-    w.wait(gate);
-    w.recv(service, server.reply);
-    w.interrupt();
-    w.call(server.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])
-        .ok();
+    w.serve(server, gate, service);
+    w.take_time(server);
     let client = periodic(&mut w, 100, 100, 1000);
     w.call(
         client.cap,
@@ -297,14 +293,20 @@ fn binding_and_unbinding_refuse_what_is_bound_or_running() {
     w.check();
 }
 
-#[test]
-fn yield_to_runs_the_target_first_and_answers_with_its_time() {
+/// The root task has yielded to the context of a thread, which runs.
+fn yielded() -> (World, Ref<Tcb>, Thread) {
     let mut w = World::new();
     let thread = w.thread(255, true);
     w.resume(thread);
     let root = w.current();
     w.start_call(thread.sc, label::SCHED_CONTEXT_YIELD_TO, &[], &[]);
     w.expect_running(thread);
+    (w, root, thread)
+}
+
+#[test]
+fn yield_to_runs_the_target_first_and_answers_with_its_time() {
+    let (mut w, root, _) = yielded();
     w.check();
     w.kernel.machine.now += 300 * MHZ;
     w.syscall(syscall::YIELD);
@@ -342,12 +344,7 @@ fn a_yielder_is_answered_when_another_thread_yields_to_the_same_context() {
 
 #[test]
 fn a_yielder_is_answered_when_the_context_it_yielded_to_is_deleted() {
-    let mut w = World::new();
-    let thread = w.thread(255, true);
-    w.resume(thread);
-    let root = w.current();
-    w.start_call(thread.sc, label::SCHED_CONTEXT_YIELD_TO, &[], &[]);
-    w.expect_running(thread);
+    let (mut w, root, thread) = yielded();
     w.kernel.machine.now += 300 * MHZ;
     // It deletes the time it runs on: what was not booked by then is not told.
     w.start_call(fixed::CNODE, label::CNODE_DELETE, &[thread.sc, 64], &[]);

@@ -77,6 +77,15 @@ impl Guest {
     pub fn ask(&mut self, label: u64, words: &[u64]) -> Answer {
         self.world.call(self.pool, label, words, &[])
     }
+    /// A frame of 2 MiB, mapped in the space as page 512 and those after it.
+    fn large(&mut self) -> u64 {
+        let frame = self.world.make(object::X86_LARGE_PAGE, 0);
+        let words = [2 << 20, 3, 0];
+        self.world
+            .call(frame, label::PAGE_MAP_GUEST, &words, &[self.space])
+            .ok();
+        frame
+    }
     /// Pages 0..4 of levels 4..1, linked by their slots 0.
     pub fn chain(&mut self) {
         for page in 0..4 {
@@ -310,19 +319,14 @@ fn a_leaf_larger_than_the_frame_behind_it_is_not_filled() {
 #[test]
 fn a_small_leaf_of_a_large_frame_names_the_right_part() {
     let mut g = Guest::new();
-    let large = g.world.make(object::X86_LARGE_PAGE, 0);
-    g.world
-        .call(large, label::PAGE_MAP_GUEST, &[2 << 20, 3, 0], &[g.space])
-        .ok();
+    let large = g.large();
     g.chain();
     g.ask(
         label::POOL_FILL,
         &[3 | 7 << 32, 512 + 7, RIGHTS, 2 | 1 << 32, 512, RIGHTS | 1],
     )
     .ok();
-    let crate::cap::Cap::Frame { base, .. } = g.world.cap(large) else {
-        panic!("no frame")
-    };
+    let base = g.world.frame(large);
     assert_eq!(g.entry(3, 7) & pte::ADDRESS, base + 7 * 4096);
     assert_eq!(g.entry(2, 1) & (pte::ADDRESS | pte::PS), base | pte::PS);
     g.world.check();
@@ -621,10 +625,7 @@ fn a_deleted_pool_leaves_its_vcpu_without_root() {
 #[test]
 fn filling_over_a_link_gives_the_linked_page_free() {
     let mut g = Guest::new();
-    let large = g.world.make(object::X86_LARGE_PAGE, 0);
-    g.world
-        .call(large, label::PAGE_MAP_GUEST, &[2 << 20, 3, 0], &[g.space])
-        .ok();
+    g.large();
     g.chain();
     refused(g.ask(label::POOL_RESET, &[3, 1]), (Error::DeleteFirst, &[]));
     g.ask(label::POOL_FILL, &[2, 512, RIGHTS | 1]).ok();

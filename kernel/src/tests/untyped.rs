@@ -107,16 +107,11 @@ fn memory_is_zero_when_it_is_given_out_again() {
     let mut w = World::new();
     let memory = w.make(object::UNTYPED, 14);
     let frame = w.retype(memory, object::X86_4K, 0);
-    let Cap::Frame { base, .. } = w.cap(frame) else {
-        panic!("no frame")
-    };
+    let base = w.frame(frame);
     crate::mem::write_bytes(base, &[0xff; 4096]);
     w.delete(frame);
     let again = w.retype(memory, object::X86_4K, 0);
-    let Cap::Frame { base: second, .. } = w.cap(again) else {
-        panic!("no frame")
-    };
-    assert_eq!(second, base);
+    assert_eq!(w.frame(again), base);
     assert!(crate::mem::bytes(base, 4096).iter().all(|&byte| byte == 0));
 }
 
@@ -125,9 +120,13 @@ fn memory_that_was_used_up_is_zeroed_once_by_its_reset() {
     let mut w = World::new();
     let memory = w.make(object::UNTYPED, 14);
     let is_dirty = |w: &World| matches!(w.cap(memory), Cap::Untyped { dirty: true, .. });
+    let Cap::Untyped { base, .. } = w.cap(memory) else {
+        panic!("no untyped")
+    };
     let fill = |w: &mut World, frames| {
         for _ in 0..frames {
-            w.retype(memory, object::X86_4K, 0);
+            let frame = w.retype(memory, object::X86_4K, 0);
+            crate::mem::write_bytes(w.frame(frame), &[0xff; 4096]);
         }
         w.revoke(memory);
         w.retype(memory, object::ENDPOINT, 0);
@@ -137,6 +136,8 @@ fn memory_that_was_used_up_is_zeroed_once_by_its_reset() {
     w.revoke(memory);
     fill(&mut w, 4);
     assert!(!is_dirty(&w));
+    let all = crate::mem::bytes(base, 1 << 14);
+    assert!(all.iter().all(|&byte| byte == 0));
     let small = w.retype(memory, object::UNTYPED, 12);
     assert!(matches!(w.cap(small), Cap::Untyped { dirty: false, .. }));
     w.check();

@@ -6,9 +6,9 @@ use crate::cap::Cap;
 use crate::context::entry;
 use crate::kernel::Kernel;
 use crate::machine::{BootParams, Next, Region};
-use crate::mem::{self, Ref};
+use crate::mem::{self, Page, Ref};
 use crate::object::tcb::State;
-use crate::object::{SchedContext, ShadowPool, Tcb, Vcpu};
+use crate::object::{Endpoint, Notification, Reply, SchedContext, ShadowPool, Tcb, Vcpu};
 use crate::slot::Slot;
 use core::cell::Cell;
 use core::mem::offset_of;
@@ -154,7 +154,7 @@ impl World {
         let window = take_memory();
         let elf = elf();
         mem::write_bytes(MODULE, &elf);
-        let pml4: Ref<mem::Page> = Ref::at(KERNEL_PML4);
+        let pml4: Ref<Page> = Ref::at(KERNEL_PML4);
         for n in 256..512 {
             pml4.0[n].set(0xdead_0000_0000_0000 + n as u64);
         }
@@ -217,10 +217,7 @@ impl World {
 
     /// A word of the boot information.
     pub fn boot_info(&self, offset: usize) -> u64 {
-        let Cap::Frame { base, .. } = self.cap(fixed::BOOT_INFO_FRAME) else {
-            panic!("no boot information")
-        };
-        let word: Ref<Cell<u64>> = Ref::at(base + offset as u64);
+        let word: Ref<Cell<u64>> = Ref::at(self.frame(fixed::BOOT_INFO_FRAME) + offset as u64);
         word.get()
     }
 
@@ -284,12 +281,17 @@ impl World {
         }
     }
 
-    /// SYSCALL by the running thread, then whatever the kernel runs next.
-    pub fn syscall(&mut self, number: i64) -> Next {
+    /// The running thread's registers as its SYSCALL leaves them.
+    pub fn enter(&self, number: i64) {
         let context = &self.current().context;
         context.rip.set(SYSCALL_AT + 2);
         context.entered_by.set(entry::SYSCALL);
         context.rdx.set(number as u64);
+    }
+
+    /// SYSCALL by the running thread, then whatever the kernel runs next.
+    pub fn syscall(&mut self, number: i64) -> Next {
+        self.enter(number);
         super::fastpath::compare_syscall(&mut self.kernel, number);
         self.kernel.handle_syscall(number);
         self.settle()
@@ -306,9 +308,9 @@ impl World {
             if !matches!(next, Next::User { .. }) || context.rip.get() != SYSCALL_AT {
                 return next;
             }
-            context.rip.set(SYSCALL_AT + 2);
-            context.entered_by.set(entry::SYSCALL);
-            self.kernel.handle_syscall(context.rdx.get() as i64);
+            let number = context.rdx.get() as i64;
+            self.enter(number);
+            self.kernel.handle_syscall(number);
         }
     }
 
@@ -323,6 +325,13 @@ impl World {
             "the caller does not run after its call"
         );
         self.received(caller)
+    }
+    /// Call by the running thread, of which the kernel does what it does before it asks who runs.
+    pub fn begin_call(&mut self, cap: u64, label: u64, words: &[u64], caps: &[u64]) {
+        self.message(label, words, caps);
+        self.current().context.rdi.set(cap);
+        self.enter(syscall::CALL);
+        self.kernel.handle_syscall(syscall::CALL);
     }
     /// Call by the running thread, whoever runs afterwards.
     pub fn start_call(&mut self, cap: u64, label: u64, words: &[u64], caps: &[u64]) -> Next {
@@ -465,6 +474,26 @@ impl World {
     pub fn resume(&mut self, thread: Thread) {
         self.call(thread.cap, label::TCB_RESUME, &[], &[]).ok();
     }
+    /// Starts a thread, which runs while the root task waits at `gate`.
+    #[track_caller]
+    pub fn run(&mut self, thread: Thread, gate: u64) {
+        self.resume(thread);
+        self.wait(gate);
+        self.expect_running(thread);
+    }
+    /// Starts a thread that waits at `endpoint`, with its reply object; the root task runs again.
+    #[track_caller]
+    pub fn serve(&mut self, thread: Thread, gate: u64, endpoint: u64) {
+        self.run(thread, gate);
+        self.recv(endpoint, thread.reply);
+        self.interrupt();
+    }
+    /// Takes a thread's time from it: it runs on what its callers lend.
+    #[track_caller]
+    pub fn take_time(&mut self, thread: Thread) {
+        self.call(thread.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])
+            .ok();
+    }
     /// Sets a thread's fault endpoint.
     pub fn set_handler(&mut self, thread: Thread, endpoint: u64) {
         let guard = 64 - sel4_abi::boot_info::ROOT_CNODE_BITS;
@@ -501,6 +530,41 @@ impl World {
         self.settle()
     }
 
+    /// The object of an endpoint capability.
+    pub fn endpoint(&self, slot: u64) -> Ref<Endpoint> {
+        let Cap::Endpoint { object, .. } = self.cap(slot) else {
+            panic!("no endpoint in {slot}")
+        };
+        object
+    }
+    /// The object of a notification capability.
+    pub fn notification(&self, slot: u64) -> Ref<Notification> {
+        let Cap::Notification { object, .. } = self.cap(slot) else {
+            panic!("no notification in {slot}")
+        };
+        object
+    }
+    /// The object of a reply capability.
+    pub fn reply_object(&self, slot: u64) -> Ref<Reply> {
+        let Cap::Reply { object, .. } = self.cap(slot) else {
+            panic!("no reply object in {slot}")
+        };
+        object
+    }
+    /// The root table that a capability of an address space names.
+    pub fn space(&self, slot: u64) -> Ref<Page> {
+        let Cap::Table { object, .. } = self.cap(slot) else {
+            panic!("no table in {slot}")
+        };
+        object
+    }
+    /// Where a frame is.
+    pub fn frame(&self, slot: u64) -> u64 {
+        let Cap::Frame { base, .. } = self.cap(slot) else {
+            panic!("no frame in {slot}")
+        };
+        base
+    }
     /// The object of a scheduling context capability.
     pub fn sched_context(&self, slot: u64) -> Ref<SchedContext> {
         let Cap::SchedContext { object, .. } = self.cap(slot) else {

@@ -108,11 +108,11 @@ impl<M: Machine> Kernel<M> {
     /// way that matters: what a guest could change exits, and the processor keeps CPL and SS together by itself. CR3 is looked at
     /// after each exit all the same; where it is another, all is written anew.
     pub(super) fn write_state(&mut self, vcpu: Ref<Vcpu>, table: Ref<Page>) {
-        let (root, ts) = (table.bits(), self.lazy_ts(vcpu));
+        let (root, lazy) = (table.bits(), self.lazy_fpu(vcpu));
         let window = vcpu.window.get() & WINDOW_OPEN != 0;
         if vcpu.written.get()
             && !window
-            && vcpu.written_ts.get() == ts
+            && vcpu.written_lazy.get() == lazy
             && vcpu.installed.get() == root
         {
             return;
@@ -125,7 +125,7 @@ impl<M: Machine> Kernel<M> {
             self.write_shadow_format(vcpu);
         }
         vcpu.written.set(!window);
-        vcpu.written_ts.set(ts);
+        vcpu.written_lazy.set(lazy);
     }
 
     /// The real paging format in shadow mode: the kernel's (I6 of docs/isolation.md).
@@ -134,7 +134,7 @@ impl<M: Machine> Kernel<M> {
         vcpu.write(vmcb::CR3, vcpu.installed.get());
         vcpu.write(
             vmcb::CR0,
-            vcpu.cr0.get() & CR0_GUEST | cr0::ET | cr0::PG | cr0::WP | self.lazy_ts(vcpu),
+            vcpu.cr0.get() & CR0_GUEST | cr0::ET | cr0::PG | cr0::WP | self.lazy_fpu(vcpu),
         );
         let pass = if vcpu.cr0.get() & cr0::PG != 0 {
             CR4_GUEST | CR4_GUEST_PAGING
@@ -165,7 +165,7 @@ impl<M: Machine> Kernel<M> {
         vcpu.write(vmcb::CR3, vcpu.cr3.get());
         vcpu.write(
             vmcb::CR0,
-            cr0 & (CR0_GUEST | CR0_NESTED) | cr0::ET | self.lazy_ts(vcpu),
+            cr0 & (CR0_GUEST | CR0_NESTED) | cr0::ET | self.lazy_fpu(vcpu),
         );
         vcpu.write(
             vmcb::CR4,
@@ -187,12 +187,13 @@ impl<M: Machine> Kernel<M> {
         vcpu.write(vmcb::G_PAT, PAT_WRITE_BACK);
     }
 
-    /// CR0.TS while another's FPU state is loaded.
-    fn lazy_ts(&self, vcpu: Ref<Vcpu>) -> u64 {
+    /// What CR0 has beside the guest's own while another's FPU state is loaded: TS, and MP, without which WAIT would still
+    /// find that one's pending exceptions (APM vol. 2, 3.1.1).
+    fn lazy_fpu(&self, vcpu: Ref<Vcpu>) -> u64 {
         if self.fpu_owner == FpuOwner::guest(vcpu) {
             0
         } else {
-            cr0::TS
+            cr0::TS | cr0::MP
         }
     }
 
@@ -236,7 +237,7 @@ impl<M: Machine> Kernel<M> {
         if !nested || tcg {
             exceptions |= 1 << vector::PF;
         }
-        if self.lazy_ts(vcpu) != 0 {
+        if self.lazy_fpu(vcpu) != 0 {
             exceptions |= 1 << vector::NM;
         }
         vcpu.write_part(vmcb::EXCEPTIONS, 4, u64::from(exceptions));

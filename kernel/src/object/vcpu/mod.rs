@@ -1,8 +1,8 @@
 //! VCPU: a guest's processor state, bound to a TCB that runs it.
 //!
 //! Always: the fields that keep the guest inside (I4, I6) are written in `controls` from the guest-visible values and from nothing
-//! else, whenever one of those has changed since the last VMRUN; a vCPU runs with a root of its own pool, of the format its mode needs, under a tag that no
-//! other space used since the last whole flush (I5).
+//! else, whenever one of those has changed since the last VMRUN; a vCPU runs with a root of its own pool, of the format its
+//! mode needs, under a tag that no other space used since the last whole flush (I5).
 
 mod controls;
 mod event;
@@ -72,9 +72,9 @@ pub struct Vcpu {
     /// A reply held what no guest may have: the vCPU exits instead of running.
     refused: Cell<bool>,
     /// What the kernel writes into the VMCB for a run is in it, from values that have not changed since: with nobody
-    /// waiting for a window, and CR0.TS as it was.
+    /// waiting for a window, and with `written_lazy` in CR0.
     pub(crate) written: Cell<bool>,
-    written_ts: Cell<u64>,
+    written_lazy: Cell<u64>,
     /// Normalised EXITINTINFO of the last exit.
     pub(crate) event: Cell<u64>,
     /// RFLAGS.RF is set for the fault on its way: the guest's own is clear.

@@ -7,7 +7,7 @@ use crate::machine::{Machine, Next};
 use crate::mem::{Page, Ref};
 use exit_abi::Exit;
 use words::svm::{event, vmcb};
-use words::x86::{cr0, dr7, pf, vector};
+use words::x86::{dr7, pf, vector};
 
 const PF_EXIT: u64 = words::svm::exit::EXCEPTION + vector::PF as u64;
 const NM_EXIT: u64 = words::svm::exit::EXCEPTION + vector::NM as u64;
@@ -165,15 +165,11 @@ impl<M: Machine> Kernel<M> {
                 vcpu.inject(vcpu.event.get());
                 Exited::Interrupt
             }
-            // The guest's own TS is known here: CLTS is intercepted with the writes of CR0.
-            NM_EXIT if vcpu.cr0.get() & (cr0::TS | cr0::EM) == 0 => {
+            // Another's FPU state was loaded. With its own, the guest meets an exception of its own by itself: none exits.
+            NM_EXIT => {
                 vcpu.count(COUNT_FPU);
                 self.fpu_acquire(FpuOwner::guest(vcpu));
                 vcpu.inject(vcpu.event.get());
-                Exited::Again
-            }
-            NM_EXIT => {
-                vcpu.inject(event::exception(vector::NM));
                 Exited::Again
             }
             PF_EXIT if vcpu.nested.get() => self.reflect_page_fault(vcpu),

@@ -53,11 +53,11 @@ pub const DAMAGES: &[Damage] = &[
     (Complaint::WatermarkOutside, |s| set_watermark(s, 257)),
 ];
 
-/// Moves the untyped's watermark to `free` units of 16 bytes.
-fn set_watermark(s: &System, to: u64) {
+/// Moves the untyped's watermark to so many units of 16 bytes.
+fn set_watermark(s: &System, units: u64) {
     let mut cap = s.cap(s.untyped);
     if let Cap::Untyped { free, .. } = &mut cap {
-        *free = to;
+        *free = units;
     }
     s.slot(s.untyped).set_cap(cap);
 }

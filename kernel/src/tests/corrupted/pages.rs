@@ -2,7 +2,6 @@
 
 use super::Damage;
 use super::system::{LEVEL_1, LEVEL_2, LEVEL_4, PAE_ROOT, STALE, System};
-use crate::cap::Cap;
 use crate::tests::invariants::Complaint;
 use words::x86::pte;
 
@@ -31,9 +30,8 @@ pub const DAMAGES: &[Damage] = &[
             .set(s.ready.tcb.bits() & pte::ADDRESS | pte::P);
     }),
     (Complaint::LeafNotGranted, |s| {
-        if let Cap::Frame { base, .. } = s.cap(s.g.frames[1]) {
-            s.entry(LEVEL_1, 5).set(base | pte::P | pte::RW);
-        }
+        let base = s.g.world.frame(s.g.frames[1]);
+        s.entry(LEVEL_1, 5).set(base | pte::P | pte::RW);
     }),
     (Complaint::LeafBits, |s| add(s, LEVEL_1, pte::PWT)),
     (Complaint::LeafBits, |s| add(s, LEVEL_1, pte::PCD)),

@@ -123,23 +123,14 @@ impl System {
         self.g.world.sched_context(thread.sc)
     }
     pub fn reply(&self, thread: Thread) -> Ref<Reply> {
-        let Cap::Reply { object, .. } = self.cap(thread.reply) else {
-            panic!("no reply object")
-        };
-        object
+        self.g.world.reply_object(thread.reply)
     }
     pub fn notification(&self) -> Ref<Notification> {
-        let Cap::Notification { object, .. } = self.cap(self.notification) else {
-            panic!("no notification")
-        };
-        object
+        self.g.world.notification(self.notification)
     }
     /// The root of the guest-physical space.
     pub fn space(&self) -> Ref<Page> {
-        let Cap::Table { object, .. } = self.cap(self.g.space) else {
-            panic!("no space")
-        };
-        object
+        self.g.world.space(self.g.space)
     }
     pub fn nested(&self) -> Ref<Vcpu> {
         self.g.world.vcpu(self.nested)
@@ -160,11 +151,7 @@ impl System {
 /// A server that waits at `endpoint` and runs on what its callers lend.
 fn passive_server(w: &mut World, gate: u64, endpoint: u64) -> Thread {
     let server = w.thread(103, true);
-    w.resume(server);
-    w.wait(gate);
-    w.recv(endpoint, server.reply);
-    w.interrupt();
-    w.call(server.sc, label::SCHED_CONTEXT_UNBIND, &[], &[])
-        .ok();
+    w.serve(server, gate, endpoint);
+    w.take_time(server);
     server
 }

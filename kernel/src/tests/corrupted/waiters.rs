@@ -1,7 +1,6 @@
 //! Damages to the queues of endpoints and notifications, and to what notifications are bound to.
 
 use super::Damage;
-use crate::cap::Cap;
 use crate::object::tcb::State;
 use crate::tests::invariants::Complaint;
 
@@ -26,9 +25,8 @@ pub const DAMAGES: &[Damage] = &[
         s.receivers[1].tcb.priority.set(200);
     }),
     (Complaint::WaiterTail, |s| {
-        if let Cap::Endpoint { object, .. } = s.cap(s.endpoint) {
-            object.tail.set(Some(s.receivers[0].tcb));
-        }
+        let endpoint = s.g.world.endpoint(s.endpoint);
+        endpoint.tail.set(Some(s.receivers[0].tcb));
     }),
     (Complaint::SignalledWithWaiters, |s| {
         let notification = s.notification();

@@ -59,7 +59,7 @@ struct Closed {
 impl Closed {
     fn push(&mut self, ancestor: Ancestor) {
         // Badges tell siblings of the same badge apart only by a mark on the first.
-        if badge(ancestor.cap) != 0 {
+        if ancestor.cap.words().badge() != 0 {
             return;
         }
         match (ancestor.cap, ancestor.cap.extent()) {
@@ -153,12 +153,5 @@ fn is_device(cap: Cap) -> Option<bool> {
     match cap {
         Cap::Untyped { device, .. } | Cap::Frame { device, .. } => Some(device),
         _ => None,
-    }
-}
-
-fn badge(cap: Cap) -> u64 {
-    match cap {
-        Cap::Endpoint { badge, .. } | Cap::Notification { badge, .. } => badge,
-        _ => 0,
     }
 }

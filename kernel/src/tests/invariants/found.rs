@@ -56,8 +56,8 @@ pub fn is_among<T>(all: &[Ref<T>], object: Ref<T>) -> bool {
 impl Found {
     /// Everything reached from the first `limit` slots of the CNode at `root`.
     pub fn collect<M: Machine>(&mut self, kernel: &Kernel<M>, root: Ref<Slot>, limit: u64) {
-        let mut work: Vec<u64> = (0..limit).map(|n| root.bits() + 32 * n).collect();
-        work.extend((0..crate::kernel::IRQS as u64).map(|n| kernel.irq_slots + 32 * n));
+        let mut work: Vec<u64> = (0..limit).map(|n| slot_at(root.bits(), n).bits()).collect();
+        work.extend((0..crate::kernel::IRQS as u64).map(|n| slot_at(kernel.irq_slots, n).bits()));
         for tcb in [kernel.current, kernel.idle] {
             work.extend((0..slots::COUNT).map(|n| tcb.slot(n).bits()));
         }
