@@ -1,7 +1,7 @@
 //! A root task in C, built with the system's compiler against the install prefix alone, and booted; and root tasks that
 //! cannot be booted.
 
-#[allow(dead_code)] // each test program uses a part of it
+#[expect(dead_code, reason = "each test program uses a part of it")]
 mod common;
 
 use std::fs;

@@ -1,7 +1,7 @@
 //! seL4's interface, behaviour by behaviour, in the booted kernel: a root task looks at all of them in one boot, twice, and
 //! each is a test here. Those of a device's interrupts have a boot of their own, on a machine with that device.
 
-#[allow(dead_code)] // each test program uses a part of it
+#[expect(dead_code, reason = "each test program uses a part of it")]
 mod common;
 
 use std::process::{Command, ExitCode};

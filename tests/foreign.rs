@@ -1,7 +1,10 @@
 //! The booted system with guests that nobody here wrote, unpacked by `./setup`: Debian's kernels for 32-bit processors, Xen, and
 //! memtest86+ in both widths. What was not to be had is listed as ignored, with the reason.
 
-#[allow(dead_code)] // not every test program that has this module uses all of it
+#[expect(
+    dead_code,
+    reason = "not every test program that has this module uses all of it"
+)]
 mod common;
 
 use std::fs;

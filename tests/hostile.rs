@@ -1,7 +1,7 @@
 //! Hostile programs in the booted system: a root task that attacks the kernel, domains that try to reach what they were not
 //! given, domains that fail.
 
-#[allow(dead_code)] // each test program uses a part of it
+#[expect(dead_code, reason = "each test program uses a part of it")]
 mod common;
 
 use std::fs;

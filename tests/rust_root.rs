@@ -1,6 +1,6 @@
 //! The root task in ten lines of Rust (`examples/hello-root`), booted.
 
-#[allow(dead_code)] // each test program uses a part of it
+#[expect(dead_code, reason = "each test program uses a part of it")]
 mod common;
 
 use std::process::Command;

@@ -14,13 +14,15 @@ static seL4_IPCBuffer buffer;
 static int timeout_reply(void)
 {
     seL4_UserContext regs;
-    for (unsigned n = 0; n < sizeof(regs) / sizeof(seL4_Word); n++) {
+    const seL4_Word words = sizeof(regs) / sizeof(seL4_Word);
+    for (unsigned n = 0; n < words; n++) {
         ((seL4_Word *)&regs)[n] = 100 + n;
     }
-    seL4_SetMR(seL4_TimeoutReply_Length, 7);
-    seL4_MessageInfo_t info = seL4_TimeoutReply_new(1, regs, seL4_TimeoutReply_Length + 1);
+    /* Longer than the structure: nothing beyond it is read. */
+    seL4_SetMR(words, 7);
+    seL4_MessageInfo_t info = seL4_TimeoutReply_new(1, regs, words + 1);
     HOLDS(seL4_MessageInfo_get_label(info) == 0);
-    HOLDS(seL4_MessageInfo_get_length(info) == seL4_TimeoutReply_Length + 1);
+    HOLDS(seL4_MessageInfo_get_length(info) == words + 1);
     HOLDS(seL4_GetMR(seL4_TimeoutReply_FaultIP) == regs.rip);
     HOLDS(seL4_GetMR(seL4_TimeoutReply_RSP) == regs.rsp);
     HOLDS(seL4_GetMR(seL4_TimeoutReply_FLAGS) == regs.rflags);
@@ -29,7 +31,8 @@ static int timeout_reply(void)
     HOLDS(seL4_GetMR(seL4_TimeoutReply_R8) == regs.r8);
     HOLDS(seL4_GetMR(seL4_TimeoutReply_R15) == regs.r15);
     HOLDS(seL4_GetMR(seL4_TimeoutReply_TLS_BASE) == regs.fs_base);
-    HOLDS(seL4_GetMR(seL4_TimeoutReply_Length) == 7);
+    HOLDS(seL4_GetMR(seL4_TimeoutReply_Length) == regs.gs_base);
+    HOLDS(seL4_GetMR(words) == 7);
     seL4_SetMR(seL4_TimeoutReply_FLAGS, 8);
     info = seL4_TimeoutReply_new(0, regs, seL4_TimeoutReply_FLAGS);
     HOLDS(seL4_MessageInfo_get_label(info) == 1);

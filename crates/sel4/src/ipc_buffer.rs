@@ -37,7 +37,7 @@ impl IpcBuffer {
     #[must_use]
     pub fn msg_bytes(&self) -> &[u8] {
         let words = self.msg_regs();
-        #[allow(unsafe_code)]
+        #[expect(unsafe_code, reason = "the words, seen as bytes")]
         // SAFETY: the words are initialised memory of that size, and every byte pattern is a byte.
         unsafe {
             core::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words))
@@ -47,7 +47,7 @@ impl IpcBuffer {
     #[must_use]
     pub fn msg_bytes_mut(&mut self) -> &mut [u8] {
         let words = self.msg_regs_mut();
-        #[allow(unsafe_code)]
+        #[expect(unsafe_code, reason = "the words, seen as bytes")]
         // SAFETY: the words are initialised memory of that size, borrowed exclusively; every byte pattern is a word.
         unsafe {
             core::slice::from_raw_parts_mut(words.as_mut_ptr().cast(), size_of_val(words))

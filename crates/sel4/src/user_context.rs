@@ -8,7 +8,7 @@ macro_rules! frame {
         /// The registers by name.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
         #[repr(C)]
-        #[allow(missing_docs)] // names are the registers'
+        #[expect(missing_docs, reason = "names are the registers'")]
         pub struct RegisterFrame {
             $(pub $register: Word,)*
         }

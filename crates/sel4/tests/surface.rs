@@ -479,8 +479,11 @@ fn debugging_and_configuration() {
     assert!(prints);
 }
 
-// Attributes are named by their use; that of a match needs a nightly compiler, so only its name is here.
-#[allow(unused_imports)]
+// Attributes are named by their use.
+#[expect(
+    unused_imports,
+    reason = "that of a match needs a nightly compiler, so only its name is here"
+)]
 use sel4::sel4_cfg_match as _;
 
 #[sel4_cfg_struct]

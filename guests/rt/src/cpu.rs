@@ -143,11 +143,7 @@ pub fn wait_for_interrupt() {
 
 /// One CPUID leaf.
 pub fn cpuid(leaf: u32, subleaf: u32) -> CpuidResult {
-    #[allow(unused_unsafe)] // a safe function only in newer versions of Rust
-    // SAFETY: every CPU with long mode has the instruction.
-    unsafe {
-        __cpuid_count(leaf, subleaf)
-    }
+    __cpuid_count(leaf, subleaf)
 }
 
 /// Physical address bits (CPUID 8000_0008).

@@ -26,9 +26,23 @@ pub const PF: u8 = 14;
 /// The vector by which user code comes back.
 pub const RETURN: u8 = 0x80;
 
+/// Bits of a page fault's error code (APM vol. 2, 8.4.2).
+pub mod page_fault {
+    /// There was a translation: a right was missing, or a bit malformed.
+    pub const PRESENT: u64 = 1;
+    /// The access was a write.
+    pub const WRITE: u64 = 2;
+    /// The access came from privilege level 3.
+    pub const USER: u64 = 4;
+    /// A reserved bit was set.
+    pub const RESERVED: u64 = 8;
+    /// The access was an instruction fetch.
+    pub const FETCH: u64 = 16;
+}
+
 /// The registers at a trap; a hook may change them before the trap returns.
 #[repr(C)]
-#[allow(missing_docs)] // the names are the registers'
+#[expect(missing_docs, reason = "the names are the registers'")]
 pub struct Frame {
     pub r15: u64,
     pub r14: u64,

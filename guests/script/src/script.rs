@@ -252,7 +252,10 @@ pub struct Script {
 
 impl Script {
     /// An empty script.
-    #[allow(clippy::new_without_default)] // too big to be made without a thought
+    #[expect(
+        clippy::new_without_default,
+        reason = "too big to be made without a thought"
+    )]
     pub const fn new() -> Self {
         Self {
             length: 0,

@@ -322,6 +322,7 @@ macro_rules! device_behaviours {
                 a_message_before_the_acknowledgement_signals_too
                 handlers_of_two_vectors_hear_their_own_messages_alone
                 a_message_without_handler_or_notification_is_silent
+                a_message_to_a_vector_beyond_the_users_interrupts_nobody
                 a_pin_is_open_from_its_issue_on
                 a_level_line_that_is_high_signals_at_each_acknowledgement
                 a_level_line_raised_while_masked_is_not_lost

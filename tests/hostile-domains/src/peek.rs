@@ -3,8 +3,8 @@
 use crate::report::{self, Found};
 use protocol::layout;
 
-/// Whether the VM's name tells its hostile server to read somewhere. It does that then; and says so, if it comes back.
-pub fn is_told(vm: &str) -> bool {
+/// Reads where the VM's name tells its hostile server to, and says so if it comes back. Whether the name tells it anything.
+pub fn if_told(vm: &str) -> bool {
     let Some(address) = address(vm) else {
         return false;
     };

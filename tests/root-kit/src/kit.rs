@@ -159,11 +159,11 @@ impl Kit {
     #[inline]
     pub fn show(&mut self) -> Result<Shown> {
         let frame = self.make::<cap_type::Granule>()?;
-        let address = Shown::place(self.shown);
+        let shown = Shown::new(frame, self.shown);
         let (rights, attributes) = (CapRights::read_write(), VmAttributes::DEFAULT);
-        frame.frame_map(slot::VSPACE.cap(), address, rights, attributes)?;
+        frame.frame_map(slot::VSPACE.cap(), shown.address(), rights, attributes)?;
         self.shown += 1;
-        Ok(Shown::new(frame, self.shown - 1))
+        Ok(shown)
     }
 
     /// A scheduling context: so many microseconds of every period.

@@ -17,7 +17,7 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// The frame mapped as the `nth` one in the window, counted from 0.
+    /// The frame that is mapped as the `nth` one in the window, counted from 0, before anybody has this.
     #[inline]
     pub(crate) const fn new(frame: cap::Granule, nth: usize) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl Shown {
 
     /// Where the `nth` frame is shown.
     #[inline]
-    pub(crate) const fn place(nth: usize) -> usize {
+    const fn place(nth: usize) -> usize {
         assert!(
             nth < PAGE_WORDS,
             "the window has room for one table's frames"

@@ -112,7 +112,7 @@ fn a_load_that_became_a_store_needs_the_right_to_write() {
 }
 
 #[test]
-fn what_became_no_instruction_is_undefined() {
+fn what_became_no_instruction_is_undefined_here_or_by_the_processor() {
     for exit in [device_load(), nested_load(), machine_status(), undefined()] {
         // In 64-bit code: PUSH ES, POP DS, LOCK NOP.
         for code in [&[0x06, 0, 0][..], &[0x1f, 0, 0], &[0xf0, 0x90, 0]] {

@@ -113,7 +113,7 @@ pub(crate) mod recorder {
 
     fn decode(entry: Entry, buffer: *const IpcBuffer) -> Invocation {
         let info = MessageInfo::from_word(entry.info);
-        #[allow(unsafe_code)]
+        #[expect(unsafe_code, reason = "the buffer by its address")]
         // SAFETY: the buffer is leaked, and the invocation that uses it is in its system call now.
         let buffer = unsafe { &*buffer };
         let mut words = buffer.msg_regs().to_vec();
@@ -140,7 +140,7 @@ pub(crate) mod recorder {
             for (i, word) in answer.iter().enumerate() {
                 match registers.get_mut(i) {
                     Some(register) => *register = *word,
-                    #[allow(unsafe_code)]
+                    #[expect(unsafe_code, reason = "the buffer by its address")]
                     // SAFETY: as above; the caller reads the words only after the system call.
                     None => unsafe { (*address).msg_regs_mut()[i] = *word },
                 }

@@ -7,6 +7,7 @@ use core::arch::global_asm;
 use guest_rt::cpu;
 use guest_rt::legacy::{Excursion, call};
 use guest_rt::real::{LOW, install};
+use guest_rt::{real_mode_begins, real_mode_ends};
 
 use super::report::Report;
 
@@ -44,17 +45,9 @@ real_up:
 
     .code16
 real_code:
-    mov eax, cr0
-    and al, 0xfe
-    mov cr0, eax
-    .byte 0xea // jmp 0:imm16
-    .word real_flat - real_code + {low}, 0
-real_flat:
-    xor ax, ax
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    mov sp, 0x7c00
+"#,
+    real_mode_begins!("real_code"),
+    r#"
     .byte 0xbe // mov si, imm16
     .word real_text - real_code + {low}
 2:  lodsb
@@ -74,12 +67,9 @@ real_flat:
     call real_print
     mov al, 0x0a
     call real_print
-    mov eax, cr0
-    or al, 1
-    mov cr0, eax
-    .byte 0x66, 0xea // jmp 0x18:imm32
-    .long real_up
-    .word 0x18
+"#,
+    real_mode_ends!("real_up"),
+    r#"
 real_print:
     mov ah, al
     mov dx, 0x3fd

@@ -14,6 +14,7 @@ use guest_rt::gdt::{CODE32, CODE64};
 use guest_rt::legacy::{Excursion, call};
 use guest_rt::real::{LOW, install};
 use guest_rt::trap::RETURN;
+use guest_rt::{real_mode_begins, real_mode_ends};
 
 /// What runs in a mode.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -367,17 +368,9 @@ modes_real_up:
     .code16
     .globl modes_code16, modes_code16_end, modes_int60, modes_int0, modes_int6
 modes_code16:
-    mov eax, cr0
-    and al, 0xfe
-    mov cr0, eax
-    .byte 0xea // jmp 0:imm16
-    .word modes_flat16 - modes_code16 + {low}, 0
-modes_flat16:
-    xor ax, ax
-    mov ds, ax
-    mov es, ax
-    mov ss, ax
-    mov sp, 0x7c00
+"#,
+    real_mode_begins!("modes_code16"),
+    r#"
     inc dword ptr fs:[esi]
     mov eax, dword ptr fs:[esi]
     mov dword ptr fs:[edi], eax
@@ -399,12 +392,9 @@ modes_flat16:
     mov dword ptr fs:[edi + 32], eax
     mov eax, cr4
     mov dword ptr fs:[edi + 36], eax
-    mov eax, cr0
-    or al, 1
-    mov cr0, eax
-    .byte 0x66, 0xea // jmp 0x18:imm32
-    .long modes_real_up
-    .word 0x18
+"#,
+    real_mode_ends!("modes_real_up"),
+    r#"
 modes_int60:
     mov dx, {answer}
     iret

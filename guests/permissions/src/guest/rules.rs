@@ -4,14 +4,8 @@
 
 use guest_rt::cpu::cpuid;
 use guest_rt::dice::Dice;
+use guest_rt::trap::page_fault::{FETCH, PRESENT, RESERVED, USER, WRITE};
 use guest_script::script::Op;
-
-/// Error-code bits.
-const PRESENT: u64 = 1;
-const WRITE: u64 = 2;
-const USER: u64 = 4;
-const RESERVED: u64 = 8;
-const FETCH: u64 = 16;
 
 /// A kind of access.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -42,7 +42,7 @@ fn on_interrupt(frame: &mut Frame) -> bool {
     ORDER[TAKEN.fetch_add(1, Relaxed) % ORDER.len()].store(vector.into(), Relaxed);
     let action = ACTION.load(Relaxed);
     if action != 0 {
-        #[allow(unsafe_code)] // a function's address, kept as a number
+        #[expect(unsafe_code, reason = "a function's address, kept as a number")]
         // SAFETY: only `with_action` writes it, and only functions of this type.
         let action: fn(u8) = unsafe { core::mem::transmute(action) };
         action(vector);
@@ -84,7 +84,7 @@ pub fn order() -> u64 {
 }
 
 /// Lets waiting interrupts in. (Not around a PAUSE: QEMU's own CPU then keeps the shadow of STI.)
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "the interrupt flag")]
 pub fn open() {
     // SAFETY: every vector has a gate; a handler restores all registers.
     unsafe { core::arch::asm!("sti", "nop", "nop", "nop", "cli") };
@@ -108,14 +108,14 @@ pub fn eoi() {
 }
 
 /// Reads a device's register of four bytes.
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "a device's register")]
 pub fn read(address: u64) -> u32 {
     // SAFETY: `init` mapped the page; no Rust object is there.
     unsafe { (address as *const u32).read_volatile() }
 }
 
 /// Writes a device's register.
-#[allow(unsafe_code)]
+#[expect(unsafe_code, reason = "a device's register")]
 pub fn write(address: u64, value: u32) {
     // SAFETY: as above; no device of this machine writes to memory.
     unsafe { (address as *mut u32).write_volatile(value) }

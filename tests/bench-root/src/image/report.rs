@@ -10,7 +10,7 @@ pub(crate) const WARM_UP: u64 = 16;
 /// The clock: instructions executed, under `-icount shift=0`.
 #[inline(always)]
 pub(crate) fn clock() -> u64 {
-    #[allow(unsafe_code)] // reads a counter
+    #[expect(unsafe_code, reason = "reads a counter")]
     // SAFETY: RDTSC has no effect.
     unsafe {
         core::arch::x86_64::_rdtsc()

@@ -4,7 +4,7 @@
 
 use super::authority::ports;
 use super::kit::{CNODE, Kit, VSPACE, invoke};
-use super::report::{Check, done, ensure, equal};
+use super::report::{Check, done, ensure};
 use super::thread::BUFFERS;
 use sel4::UntypedDesc;
 use sel4_abi::{label, object};
@@ -172,7 +172,7 @@ impl Edu {
     }
 
     fn write(&self, register: u64, value: u32) {
-        // SAFETY: `find` has mapped the registers, and nothing else is there; the one command that copies is given a
+        // SAFETY: `new` has mapped the registers, and nothing else is there; the one command that copies is given a
         // source to read and the device's own memory to write.
         unsafe { ((REGISTERS + register) as *mut u32).write_volatile(value) };
     }

@@ -267,6 +267,7 @@ pub(crate) fn a_base_set_by_instruction_is_the_threads_own(t: &mut Kit) -> Check
     equal!(done!(read(idle.tcb)).words[19], 0x4000);
     let found = enter_with([0x3000, 0x4000], syscall::NB_WAIT, ntfn, 0, [0; 4]);
     equal!(found[0], 0x3000);
+    equal!(found[1], 0x4000);
     Ok(())
 }
 

@@ -164,6 +164,21 @@ pub(crate) fn a_message_without_handler_or_notification_is_silent(t: &mut Kit) -
     Ok(())
 }
 
+pub(crate) fn a_message_to_a_vector_beyond_the_users_interrupts_nobody(t: &mut Kit) -> Check {
+    let edu = Edu::new(t)?;
+    let handler = Handler::of_messages(t, edu, VECTOR, BADGE)?;
+    // The timer's vector is lower: it does not come while one of these awaits its end.
+    for vector in [110, 160, 206] {
+        edu.use_message(vector)?;
+        edu.raise();
+        equal!(handler.heard(t), 0);
+        edu.use_message(VECTOR)?;
+        edu.raise();
+        equal!(handler.heard(t), BADGE);
+    }
+    Ok(())
+}
+
 pub(crate) fn a_pin_is_open_from_its_issue_on(t: &mut Kit) -> Check {
     let edu = Edu::new(t)?;
     for level in [false, true] {

@@ -487,7 +487,10 @@ pub(crate) fn registers_that_no_message_uses_survive_a_call(t: &mut Kit) -> Chec
     let (ep, object) = (t.ep()?, t.reply()?);
     t.spawn(HIGH, [ep, object, 0, 0, 0, 0], echo)?;
     let found: [u64; 5];
-    #[allow(unsafe_code)] // the system-call instruction with chosen registers
+    #[expect(
+        unsafe_code,
+        reason = "the system-call instruction with chosen registers"
+    )]
     // SAFETY: a Call of an endpoint; every register that changes is an output.
     unsafe {
         let (rax, rbx, r12, r13, r14): (u64, u64, u64, u64, u64);

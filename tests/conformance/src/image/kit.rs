@@ -1,6 +1,6 @@
 //! Memory, slots, invocations and threads for the behaviours. What a behaviour made is gone when it has ended.
 
-use super::report::{self, Check, done, equal};
+use super::report::{self, Check, done};
 use super::thread::{self, Args, Job, THREADS};
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering::SeqCst};
 use sel4::{BootInfoPtr, CPtr, MessageInfo, Word, cap_type::Unspecified, init_thread::slot};
@@ -468,7 +468,7 @@ impl Kit {
     }
 }
 
-#[allow(unsafe_code)] // the same boot information, under another name
+#[expect(unsafe_code, reason = "the same boot information, under another name")]
 fn same(boot_info: &BootInfoPtr) -> BootInfoPtr {
     // SAFETY: what holds of the one holds of the other; nothing unmaps or changes it.
     unsafe { BootInfoPtr::new(boot_info.ptr()) }
@@ -485,7 +485,10 @@ fn mhz(boot_info: &BootInfoPtr) -> u64 {
     })
 }
 
-#[allow(unsafe_code)] // a name passes from thread to thread as two words
+#[expect(
+    unsafe_code,
+    reason = "a name passes from thread to thread as two words"
+)]
 fn name() -> &'static str {
     // SAFETY: `begin` stored the address and length of a static text.
     unsafe {

@@ -46,7 +46,7 @@ macro_rules! equal {
 /// Fails unless the condition holds.
 macro_rules! ensure {
     ($condition:expr) => {
-        equal!(u64::from($condition), 1u64)
+        $crate::image::report::equal!(u64::from($condition), 1u64)
     };
 }
 
@@ -56,9 +56,9 @@ macro_rules! marks {
         let wanted: &[u64] = &[$($mark),*];
         let (found, count) = $crate::image::thread::take_marks();
         for (n, mark) in wanted.iter().enumerate() {
-            equal!(if n < count { found[n] } else { u64::MAX }, *mark);
+            $crate::image::report::equal!(if n < count { found[n] } else { u64::MAX }, *mark);
         }
-        equal!(count, wanted.len());
+        $crate::image::report::equal!(count, wanted.len());
     }};
 }
 
@@ -67,10 +67,10 @@ macro_rules! refused {
     ($answer:expr, $error:ident $(, $word:expr)* $(,)?) => {{
         let answer = $answer;
         let words: &[u64] = &[$($word as u64),*];
-        equal!(answer.label, sel4::Error::$error as u64);
-        equal!(answer.length, words.len());
+        $crate::image::report::equal!(answer.label, sel4::Error::$error as u64);
+        $crate::image::report::equal!(answer.length, words.len());
         for (n, word) in words.iter().enumerate() {
-            equal!(answer.words[n], *word);
+            $crate::image::report::equal!(answer.words[n], *word);
         }
     }};
 }
@@ -79,7 +79,7 @@ macro_rules! refused {
 macro_rules! done {
     ($answer:expr) => {{
         let answer = $answer;
-        equal!(answer.label, 0u64);
+        $crate::image::report::equal!(answer.label, 0u64);
         answer
     }};
 }

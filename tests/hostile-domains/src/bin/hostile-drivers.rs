@@ -25,7 +25,7 @@ mod image {
     /// The machine's thread does all; it runs before any other thread and any other domain.
     fn main(_: usize, info: &DomainInfo) -> ! {
         let vm = info.vms.first().map_or("", |vm| vm.name.as_str());
-        if !peek::is_told(vm) {
+        if !peek::if_told(vm) {
             let vms = info.vms.len() as u64;
             let how = sweep::all(|slot| expected(slot, vms), spare, |_, _| false);
             report::line("drivers-cannot-reach-guest", how);

@@ -21,7 +21,7 @@ mod image {
 
     fn main(_: usize, info: &DomainInfo) -> ! {
         let vm = info.vms.first().map_or("", |vm| vm.name.as_str());
-        if !peek::is_told(vm) {
+        if !peek::if_told(vm) {
             report::line("vmm-cannot-reach-guest", sweep::all(expected, spare, own));
         }
         let words = [Stop::ExitPort as u64, 0];

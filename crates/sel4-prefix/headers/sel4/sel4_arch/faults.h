@@ -37,12 +37,15 @@ LIBSEL4_INLINE_FUNC seL4_Bool seL4_isUserException_tag(seL4_MessageInfo_t tag)
     return seL4_MessageInfo_get_label(tag) == seL4_Fault_UserException;
 }
 
-/* The answer to a timeout that sets registers of the thread: the first `length`, in the order of both structures. */
+/*
+ * The answer to a timeout that sets registers of the thread: as many words of the structure as `length` says. The kernel takes
+ * seL4_TimeoutReply_Length of them at most, whose order is the structure's.
+ */
 LIBSEL4_INLINE_FUNC seL4_MessageInfo_t seL4_TimeoutReply_new(seL4_Bool resume, seL4_UserContext regs, seL4_Word length)
 {
     const seL4_Word *words = (const seL4_Word *)&regs;
-    for (int n = 0; n < seL4_TimeoutReply_Length && (seL4_Word)n < length; n++) {
-        seL4_SetMR(n, words[n]);
+    for (seL4_Word n = 0; n < sizeof(regs) / sizeof(seL4_Word) && n < length; n++) {
+        seL4_SetMR((int)n, words[n]);
     }
     return seL4_MessageInfo_new(!resume, 0, 0, length);
 }

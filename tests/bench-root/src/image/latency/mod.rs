@@ -59,7 +59,10 @@ impl Stage {
 }
 
 /// The kernel's longest stretch since it was last asked, by its measuring build; other builds print a line and answer 0.
-#[allow(unsafe_code)] // a system call that the library makes without looking at what it answers
+#[expect(
+    unsafe_code,
+    reason = "a system call that the library makes without looking at what it answers"
+)]
 pub(crate) fn longest() -> u64 {
     let answer;
     // SAFETY: the call changes rdi alone, and rcx and r11 as every system call does.
